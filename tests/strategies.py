@@ -1,0 +1,16 @@
+"""Hard cases and hypothesis strategies that the tests of the ops share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def random_boxes(rng: np.random.Generator, count: int, size: float = 100.0) -> np.ndarray:
+    """(count, 4) float32 xyxy boxes, a few of them degenerate."""
+    corners = rng.uniform(0, size, (count, 2, 2)).astype(np.float32)
+    boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
+    boxes[rng.random(count) < 0.05, 2] = 0
+    return boxes
+
+
+COUNTS = (0, 1, 2, 31, 32, 33, 300)

@@ -1,0 +1,1 @@
+"""Measures of detectors and trackers against ground truth."""

@@ -1,0 +1,5 @@
+"""Slow NumPy twins of the kernels: the specification. One file per op, of the op's name."""
+
+from yolokkn.ops.reference.iou import pairwise_iou
+
+__all__ = ["pairwise_iou"]

@@ -1,0 +1,1 @@
+"""The parts of the runtime and the pipeline that joins them."""

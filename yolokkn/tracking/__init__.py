@@ -1,0 +1,1 @@
+"""Trackers: Python face of the C++ ones."""
