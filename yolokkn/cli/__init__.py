@@ -1,0 +1,59 @@
+"""The command line: one file per verb."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from yolokkn._version import __version__
+
+VERBS = {
+    "track": "track objects through a video, a stream, pictures or a file of detections",
+    "predict": "detect objects in pictures or a video",
+    "info": "say what a model file is: inputs, outputs, layout, classes, cost",
+    "evaluate": "measure a model's accuracy on labelled data (coco)",
+}
+
+
+def usage() -> str:
+    """Return the text of `yolokkn --help`."""
+    verbs = "\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items())
+    return f"""yolokkn {__version__}: a fast runtime for anybody's YOLO-family models
+
+usage: yolokkn VERB [options]      options are written --key value or key=value
+
+{verbs}
+
+examples:
+  yolokkn track --model yolox_nano.onnx --source street.mp4 --save out.mp4
+  yolokkn predict model=yolov8n.onnx source=photos/ save=out/
+  yolokkn info yolov8n.onnx
+
+yolokkn VERB --help says more."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    Args:
+        argv: Arguments after the program's name; `sys.argv[1:]` by default.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] in ("-V", "--version", "version"):
+        print(f"yolokkn {__version__}")
+        return 0
+    verb, rest = argv[0], argv[1:]
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        print(f"yolokkn: error: no verb {verb!r}{hint}; there are {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(f"yolokkn.cli.{verb}").main(rest)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1

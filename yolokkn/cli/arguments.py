@@ -1,0 +1,137 @@
+"""Command lines: `--key value` and `key=value` alike, unknown keys named with the nearest legal one."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from yolokkn.errors import YolokknError
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+EXIT_CODES = """exit codes:
+  0  done
+  1  a file, model, stream or disk failed; one line on standard error says which
+  2  the command line is wrong
+  3  done, but the source was damaged or shorter than it says
+  130  stopped by Ctrl-C, outputs closed"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line and name the nearest option."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and leave with the status for wrong usage."""
+        print(f"{self.prog}: error: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse a command line in which options may be written either way."""
+        namespace, unknown = self.parse_known_args(self._spelled_out(argv))
+        if unknown:
+            self.error(self._unknown(unknown[0]))
+        return namespace
+
+    def _options(self) -> dict[str, argparse.Action]:
+        return {
+            option.lstrip("-"): action
+            for action in self._actions
+            for option in action.option_strings
+            if option.startswith("--")
+        }
+
+    def _spelled_out(self, argv: Sequence[str]) -> list[str]:
+        options = self._options()
+        out: list[str] = []
+        for token in argv:
+            written = re.fullmatch(r"([A-Za-z][\w-]*)=(.*)", token, re.DOTALL)
+            key = written[1].replace("_", "-") if written else ""
+            if written and key in options:
+                out.append(f"--{key}={written[2]}")
+            elif written and not self._is_value(out, options):
+                self.error(self._unknown(written[1]))
+            elif token.startswith("--"):
+                name, equals, value = token.partition("=")
+                out.append(name.replace("_", "-") + equals + value)
+            else:
+                out.append(token)
+        return out
+
+    def _is_value(self, out: list[str], options: dict[str, argparse.Action]) -> bool:
+        """Tell whether the next token is the value of the option before it."""
+        if not out or not out[-1].startswith("--") or "=" in out[-1]:
+            return False
+        action = options.get(out[-1][2:])
+        return action is not None and action.nargs != 0
+
+    def _unknown(self, token: str) -> str:
+        key = token.lstrip("-").partition("=")[0].replace("_", "-")
+        near = difflib.get_close_matches(key, list(self._options()), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        kind = "option" if token.startswith("-") or "=" in token or key == token else "argument"
+        return f"unknown {kind} {token!r}{hint}"
+
+
+def flag(text: str) -> bool:
+    """Read yes or no as people write them."""
+    lowered = text.lower()
+    if lowered in ("true", "yes", "1", "on"):
+        return True
+    if lowered in ("false", "no", "0", "off"):
+        return False
+    raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}")
+
+
+def share(text: str) -> float:
+    """Read a number within 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number within 0 and 1, got {text!r}")
+    return value
+
+
+def positive(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {text!r}")
+    return int(text)
+
+
+def size(text: str) -> int | tuple[int, int]:
+    """Read an input size: 640, 384x640 or 384,640 (height, width)."""
+    parts = re.split(r"[x, ]+", text.strip("[]() "))
+    if not 1 <= len(parts) <= 2 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise argparse.ArgumentTypeError(f"must be a size as 640 or 384x640 (height x width), got {text!r}")
+    values = [int(p) for p in parts]
+    return values[0] if len(values) == 1 else (values[0], values[1])
+
+
+def words(text: str) -> list[str]:
+    """Read a list as 0,2,5 or person,car; brackets and blanks may stand around."""
+    return [word.strip() for word in text.strip("[]() ").split(",") if word.strip()]
+
+
+def run_verb(prog: str, action: Any, *args: Any) -> int:
+    """Run a verb; turn what users cause into one clear line and an exit code."""
+    try:
+        return int(action(*args))
+    except KeyboardInterrupt:
+        print(f"{prog}: stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_FAILED
+    except (YolokknError, OSError, ValueError, TypeError) as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return EXIT_FAILED

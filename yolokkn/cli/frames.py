@@ -1,0 +1,226 @@
+"""What `track` and `predict` share: a source through a model into sinks, with progress, a summary and the ledger."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from yolokkn.cli.arguments import EXIT_INCOMPLETE, EXIT_OK, flag
+from yolokkn.cli.model_options import add_model_options, load_model
+from yolokkn.files import write_atomically
+from yolokkn.runtime.model import Model
+from yolokkn.runtime.pipeline import POLICIES, run_pipeline
+from yolokkn.runtime.sinks import open_sink
+from yolokkn.runtime.sources import open_source
+from yolokkn.runtime.timing import LatencyLedger
+from yolokkn.runtime.track import configure
+from yolokkn.types import Detections, Tracks
+
+
+def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
+    """Add the options of a run over frames."""
+    parser.add_argument("source", nargs="?", metavar="SOURCE", help="the same as --source")
+    group = parser.add_argument_group("source and results")
+    group.add_argument(
+        "--source", dest="source_option", metavar="SOURCE",
+        help="a file, folder, 'glob*', .txt list of images, camera index, or rtsp/http URL",
+    )  # fmt: skip
+    group.add_argument(
+        "--save", action="append", nargs="?", const="true", default=[], metavar="URI",
+        help="out.mp4, out.gif, out.jsonl, mot:out.txt, coco:out.json or a folder; may be repeated; alone: into PROJECT/NAME",
+    )  # fmt: skip
+    group.add_argument("--project", default=None, metavar="DIR", help="folder for --save without a URI (default runs)")
+    group.add_argument("--name", default=None, metavar="NAME", help="subfolder for --save without a URI (default the verb)")
+    group.add_argument(
+        "--overwrite", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="replace existing results"
+    )
+    group.add_argument(
+        "--show", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="show each frame in a window"
+    )
+    group.add_argument("--stats", metavar="FILE", help="write the latency ledger as JSON")
+    group.add_argument(
+        "--quiet", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="print errors and warnings only"
+    )
+    group.add_argument("--policy", choices=POLICIES, help="every frame (files) or the latest one (live)")
+    add_model_options(parser, conf=conf)
+
+
+def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) -> int:
+    """Run a source through a model.
+
+    Args:
+        args: The parsed command line.
+        verb: "track" or "predict".
+        make_tracker: Called with the source's frame rate; gives the tracker.
+    """
+    spec = args.source_option or args.source
+    if not spec:
+        raise ValueError("--source must be given: a file, folder, camera or URL")
+    ledger = LatencyLedger()
+    counts = Summary()
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(spec))
+        model = load_model(
+            args, score_threshold=args.conf, iou_threshold=args.iou, max_detections=args.max_det, agnostic=args.agnostic
+        )
+        uris = save_uris(args, verb, spec)
+        if args.stats:
+            refuse_existing(Path(args.stats), args.overwrite)
+        sinks = []
+        for uri in uris:
+            sink = open_sink(
+                uri, frame_rate=source.frame_rate, class_names=model.class_names, overwrite=args.overwrite
+            )
+            sinks.append(stack.enter_context(sink))
+        tracker = make_tracker(source.frame_rate) if make_tracker else None
+        config = configure(source.is_live, args.policy, args.threads)
+        pipeline = stack.enter_context(
+            run_pipeline(source, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
+        )
+        interrupted = False
+        try:
+            with progress(source.num_frames, args.quiet) as advance:
+                for frame, result in pipeline:
+                    counts.add(result)
+                    advance()
+                    if args.show and not show(frame, result):
+                        break
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            pipeline.close()
+            if args.stats and ledger.num_frames:
+                write_atomically(Path(args.stats), json.dumps(ledger.to_dict(), indent=2) + "\n")
+    if not args.quiet:
+        print(counts.text(model, uris))
+        print(ledger.table())
+    if interrupted:
+        raise KeyboardInterrupt
+    if source.problem:
+        print(f"yolokkn {verb}: warning: {source.problem}", file=sys.stderr)
+        return EXIT_INCOMPLETE
+    return EXIT_OK
+
+
+class Summary:
+    """Counts what a run saw."""
+
+    def __init__(self) -> None:
+        self.num_frames = 0
+        self.num_dropped_rows = 0
+        self._per_class: Counter[int] = Counter()
+        self._track_ids: dict[int, int] = {}
+        self._tracked = False
+
+    def add(self, result: Detections) -> None:
+        """Count a frame's result."""
+        self.num_frames += 1
+        self.num_dropped_rows += result.num_dropped
+        if isinstance(result, Tracks):
+            self._tracked = True
+            for track_id, class_id in zip(result.track_ids.tolist(), result.class_ids.tolist(), strict=True):
+                if track_id >= 0:
+                    self._track_ids.setdefault(track_id, class_id)
+        else:
+            self._per_class.update(result.class_ids.tolist())
+
+    def text(self, model: Model, uris: list[str]) -> str:
+        """Return the summary as text."""
+        counts = Counter(self._track_ids.values()) if self._tracked else self._per_class
+        noun = "tracks" if self._tracked else "detections"
+        names = model.class_names
+        listed = ", ".join(
+            f"{n} {names[c] if c < len(names) else c}" for c, n in counts.most_common(10)
+        )
+        lines = [f"{self.num_frames} frames, {sum(counts.values())} {noun}" + (f": {listed}" if listed else "")]
+        if self.num_dropped_rows:
+            lines.append(f"{self.num_dropped_rows} rows of the model's output were NaN or infinite and were dropped")
+        lines += [f"saved {uri}" for uri in uris]
+        return "\n".join(lines)
+
+
+def save_uris(args: argparse.Namespace, verb: str, spec: str) -> list[str]:
+    """Resolve --save: the URIs as given, or a video and JSON lines in a folder of their own."""
+    uris: list[str] = []
+    for uri in args.save:
+        if uri.lower() in ("false", "no", "0"):
+            continue
+        if uri.lower() not in ("true", "yes", "1"):
+            uris.append(uri)
+            continue
+        folder = free_folder(Path(args.project or "runs") / (args.name or verb), args.overwrite)
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = Path(spec).stem if "://" not in spec and "*" not in spec else "stream"
+        is_video = Path(spec).suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm", ".ts", ".m4v", ".mpg")
+        is_stream = "://" in spec or spec.isdecimal()
+        picture = f"{folder}/{stem or 'out'}.mp4" if is_video or is_stream else f"{folder}/"
+        uris += [picture, f"{folder}/{stem or 'out'}.jsonl"]
+    return uris
+
+
+def free_folder(folder: Path, overwrite: bool) -> Path:
+    """Return the folder, or the first of folder2, folder3 ... that does not exist."""
+    if overwrite or not folder.exists():
+        return folder
+    number = 2
+    while folder.with_name(f"{folder.name}{number}").exists():
+        number += 1
+    return folder.with_name(f"{folder.name}{number}")
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise FileExistsError unless the file is new or may be replaced."""
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path}: exists already; give another name, or --overwrite to replace it")
+
+
+@contextmanager
+def progress(total: int | None, quiet: bool) -> Iterator[Any]:
+    """Show a progress bar on a terminal; yields the function that counts one frame."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:6.1f} frames/s"), TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total, rate=0.0)
+        started, count = time.monotonic(), 0
+
+        def advance() -> None:
+            nonlocal count
+            count += 1
+            bar.update(task, completed=count, rate=count / max(time.monotonic() - started, 1e-6))
+
+        yield advance
+
+
+def show(frame: Any, result: Detections) -> bool:
+    """Show an annotated frame; returns False when the user closes the window or presses q or Esc.
+
+    Raises:
+        MissingDependencyError: This OpenCV has no windows.
+    """
+    import cv2
+
+    from yolokkn.errors import MissingDependencyError
+    from yolokkn.runtime.draw import draw
+
+    try:
+        cv2.imshow("yolokkn", draw(frame.image, result))
+        return cv2.waitKey(1) & 0xFF not in (27, ord("q"))
+    except cv2.error as error:
+        raise MissingDependencyError(
+            "--show: this OpenCV has no windows; run: pip uninstall opencv-python-headless && pip install opencv-python"
+        ) from error

@@ -1,0 +1,103 @@
+"""`yolokkn info`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
+from yolokkn.cli.model_options import add_model_options, load_model
+from yolokkn.layouts import LAYOUTS
+from yolokkn.runtime.model import Model
+
+EXAMPLES = """examples:
+  yolokkn info yolox_nano.onnx
+  yolokkn info yolo-fastest.cfg --json
+
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb; returns the exit code."""
+    known = "layouts that --layout takes:\n" + "\n".join(f"  {n:<14} {c.summary}" for n, c in LAYOUTS.items()) + "\n\n"
+    parser = Parser(
+        prog="yolokkn info",
+        description="Say what a model file is: inputs, outputs, layout and why, classes, letterbox rule, cost.",
+        epilog=EXAMPLES + known + EXIT_CODES,
+    )
+    parser.add_argument("path", nargs="?", metavar="MODEL", help="the same as --model")
+    parser.add_argument("--json", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="print JSON")
+    add_model_options(parser, conf=None)
+    args = parser.parse(argv)
+    return run_verb("yolokkn info", run, args)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what the model is."""
+    args.model = args.model or args.path
+    facts = describe(load_model(args), args.model)
+    print(json.dumps(facts, indent=2) if args.json else as_text(facts))
+    return EXIT_OK
+
+
+def describe(model: Model, path: str) -> dict[str, Any]:
+    """Return what is known of a model, as plain values."""
+    backend, layout = model.backend, model.layout
+    cost = model_cost_of(path, model.input_hw)
+    size = f"{model.input_hw[0]} x {model.input_hw[1]}"
+    return {
+        "model": model.name,
+        "backend": backend.name,
+        "inputs": [str(s) for s in backend.inputs],
+        "outputs": [str(s) for s in backend.outputs],
+        "layout": layout.name,
+        "layout_summary": layout.summary,
+        "layout_reason": model.reason,
+        "task": layout.task,
+        "num_classes": len(model.class_names) or layout.num_classes,
+        "class_names": list(model.class_names),
+        "class_names_reason": model.names_reason,
+        "num_keypoints": layout.num_keypoints,
+        "preprocess": str(layout.preprocess),
+        "input_size": size + (f", or smaller by the frame's aspect, multiples of {model.stride}" if model.rectangular else ""),
+        "parameters": cost.parameters,
+        "gflops": cost.gflops,
+        "gflops_reason": cost.reason,
+        "producer": backend.metadata.get("author") or backend.metadata.get("producer") or "",
+    }
+
+
+def model_cost_of(path: str, input_hw: tuple[int, int]) -> Any:
+    """Count parameters and operations of a model file."""
+    from yolokkn.graph import darknet_to_onnx, model_cost, read_model
+
+    file = Path(path)
+    if file.suffix.lower() in (".cfg", ".weights"):
+        parsed = read_model(darknet_to_onnx(file.with_suffix(".cfg"), file.with_suffix(".weights")))
+    else:
+        parsed = read_model(file)
+    return model_cost(parsed, input_hw)
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """Return the facts as aligned lines."""
+    names = facts["class_names"]
+    shown = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
+    gflops = f"{facts['gflops']:.2f} GFLOPs" if facts["gflops"] is not None else f"GFLOPs: {facts['gflops_reason']}"
+    rows = [
+        ("model", facts["model"] + (f" ({facts['producer']})" if facts["producer"] else "")),
+        *(("input" if i == 0 else "", text) for i, text in enumerate(facts["inputs"])),
+        *(("output" if i == 0 else "", text) for i, text in enumerate(facts["outputs"])),
+        ("layout", f"{facts['layout']}: {facts['layout_summary']}"),
+        ("why", facts["layout_reason"]),
+        ("task", facts["task"] + (f", {facts['num_keypoints']} keypoints" if facts["num_keypoints"] else "")),
+        ("classes", f"{facts['num_classes']}" + (f": {shown}" if shown else "")),
+        ("", facts["class_names_reason"]),
+        ("picture", f"{facts['input_size']}; {facts['preprocess']}"),
+        ("cost", f"{facts['parameters']:,} parameters, {gflops} at {facts['input_size'].split(',')[0]}"),
+        ("backend", facts["backend"]),
+    ]
+    return "\n".join(f"{key:<9} {value}" for key, value in rows)

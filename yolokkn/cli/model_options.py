@@ -1,0 +1,95 @@
+"""The options that choose a model and what is kept of its outputs: the same words in every verb."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from yolokkn.cli.arguments import flag, positive, share, size, words
+from yolokkn.runtime.model import Model, load
+
+
+def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, iou: float = 0.7) -> None:
+    """Add the options; `conf` None leaves the thresholds out (a verb that does not run pictures)."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", metavar="FILE", help="an .onnx file, or darknet's .cfg or .weights")
+    group.add_argument("--layout", metavar="NAME", help="what the outputs mean, where the file does not say")
+    group.add_argument("--imgsz", type=size, metavar="N|HxW", help="input size, for a model of dynamic size")
+    group.add_argument("--names", metavar="FILE|A,B", help="class names: a text file, one a line, or a list")
+    group.add_argument("--anchors", metavar="JSON", help="anchors of raw heads: [[[w, h], ...] per head], input pixels")
+    group.add_argument("--letterbox", metavar="RULE", help="letterbox, topleft or stretch, instead of the layout's own")
+    group.add_argument("--backend", default="onnxruntime", metavar="NAME", help="onnxruntime (default) or openvino")
+    group.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), or what the backend offers")
+    group.add_argument("--threads", type=positive, metavar="N", help="threads for the network; all cores by default")
+    if conf is None:
+        return
+    group = parser.add_argument_group("detections")
+    group.add_argument("--conf", type=share, default=conf, metavar="X", help=f"keep scores above it (default {conf})")
+    group.add_argument(
+        "--iou", type=share, default=iou, metavar="X", help=f"suppress boxes that overlap more (default {iou})"
+    )
+    group.add_argument("--classes", type=words, metavar="A,B", help="keep these classes, by id or name")
+    group.add_argument("--max-det", type=positive, default=300, metavar="N", help="at most so many (default 300)")
+    group.add_argument(
+        "--agnostic", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="suppress across classes"
+    )
+
+
+def read_names(text: str | None) -> list[str] | None:
+    """Read --names: a file with one name a line, or a comma-separated list."""
+    if text is None:
+        return None
+    path = Path(text)
+    if path.suffix in (".txt", ".names") or path.is_file():
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    return words(text)
+
+
+def load_model(args: argparse.Namespace, **options: Any) -> Model:
+    """Load the model that the command line names."""
+    if not args.model:
+        raise ValueError("--model FILE must be given: this version carries no model of its own yet")
+    anchors = None
+    if args.anchors is not None:
+        try:
+            anchors = json.loads(args.anchors)
+        except ValueError as error:
+            raise ValueError(f"--anchors must be JSON, got {args.anchors!r}: {error}") from None
+    model = load(
+        args.model,
+        device=args.device,
+        backend=args.backend,
+        layout=args.layout,
+        imgsz=args.imgsz,
+        names=read_names(args.names),
+        anchors=anchors,
+        letterbox=args.letterbox,
+        threads=args.threads,
+        **options,
+    )
+    if getattr(args, "classes", None):
+        return model.with_options(classes=class_ids(args.classes, model))
+    return model
+
+
+def class_ids(asked: list[str], model: Model) -> tuple[int, ...]:
+    """Turn ids and names of classes into ids.
+
+    Raises:
+        ValueError: There is no such class, with the nearest.
+    """
+    import difflib
+
+    ids = []
+    for word in asked:
+        if word.isdecimal():
+            ids.append(int(word))
+        elif word in model.class_names:
+            ids.append(model.class_names.index(word))
+        else:
+            near = difflib.get_close_matches(word, model.class_names, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"--classes: {model.name} has no class {word!r}{hint}")
+    return tuple(ids)

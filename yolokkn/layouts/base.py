@@ -1,0 +1,242 @@
+"""What a Layout is: the meaning of a model's outputs, and how its input wants to be prepared."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from yolokkn.errors import LayoutError
+from yolokkn.geometry import LetterboxRule
+from yolokkn.layouts.metadata import ModelFacts
+
+if TYPE_CHECKING:
+    from yolokkn.ops import Candidates
+
+Outputs = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a model: its name, dtype and shape (None where the size is free)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        sizes = ", ".join("?" if n is None else str(n) for n in self.shape)
+        return f"{self.name} {self.dtype} ({sizes})"
+
+
+@dataclass(frozen=True)
+class ModelSignature:
+    """What a model says of itself.
+
+    Attributes:
+        name: The file's name, for messages.
+        inputs: In the model's order; the picture is the one of rank 4.
+        outputs: In the model's order, with the shapes that they have at `input_hw`.
+        input_hw: Height and width at which the output shapes hold.
+        op_types: Kinds of the graph's nodes; None where the graph cannot be seen (a torch module).
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    input_hw: tuple[int, int]
+    op_types: frozenset[str] | None = None
+
+    def output_names(self) -> set[str]:
+        """Return the names of the outputs."""
+        return {spec.name for spec in self.outputs}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a frame becomes the model's input: `value = pixel * scale + offset`, per channel of the input.
+
+    Attributes:
+        rule: Where the frame lies in the input; see `Letterbox.fit`.
+        swap_rb: Turn OpenCV's BGR into RGB.
+        scale: Factor of each input channel.
+        offset: Added to each input channel.
+        pad_value: Grey level around the content, 0 to 255, before scale and offset.
+    """
+
+    rule: LetterboxRule = "letterbox"
+    swap_rb: bool = True
+    scale: tuple[float, float, float] = (1 / 255, 1 / 255, 1 / 255)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pad_value: int = 114
+
+    def __str__(self) -> str:
+        order = "RGB" if self.swap_rb else "BGR"
+        if self.offset != (0.0, 0.0, 0.0):
+            values = "ImageNet mean and deviation"
+        else:
+            values = "0 to 1" if self.scale[0] < 1 else "0 to 255"
+        pad = "" if self.rule == "stretch" else f", padded with {self.pad_value}"
+        return f"{self.rule}{pad}, {order}, {values}"
+
+
+IMAGENET = Preprocess(
+    rule="stretch",
+    scale=(1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225)),
+    offset=(-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225),
+)
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What is kept of a model's outputs.
+
+    Attributes:
+        score_threshold: A detection needs a score above it.
+        iou_threshold: A box is suppressed by a better one of the same class when their IoU is above it.
+        max_detections: At most so many detections a frame.
+        max_candidates: At most so many boxes go into the suppression, the best ones.
+        multi_label: Several classes for one box (evaluation) or the best one only.
+        agnostic: Suppress across classes.
+        classes: Class ids to keep; None keeps all.
+    """
+
+    score_threshold: float = 0.25
+    iou_threshold: float = 0.7
+    max_detections: int = 300
+    max_candidates: int = 30000
+    multi_label: bool = False
+    agnostic: bool = False
+    classes: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "iou_threshold"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"DecodeOptions: {name} must be within 0 and 1, got {value}")
+        for name in ("max_detections", "max_candidates"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"DecodeOptions: {name} must be 1 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a model gives beside boxes, for chosen anchors.
+
+    Attributes:
+        mask_coeffs: (N, P) float32, with `prototypes` (P, h, w) float32.
+        mask_logits: (N, h, w) float32, one picture of logits per detection, over the whole input.
+        keypoints: (N, K*3) or (N, K*2) float32 in input pixels.
+    """
+
+    mask_coeffs: np.ndarray | None = None
+    prototypes: np.ndarray | None = None
+    mask_logits: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Layout(ABC):
+    """The meaning of a model's outputs.
+
+    Attributes:
+        num_classes: Number of class scores.
+        task: "detect", "segment" or "pose".
+        num_keypoints: Keypoints a detection, 0 without.
+        preprocess: How the input is prepared.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    needs_nms: ClassVar[bool] = True
+
+    num_classes: int
+    task: str = "detect"
+    num_keypoints: int = 0
+    preprocess: Preprocess = field(default_factory=Preprocess)
+
+    @abstractmethod
+    def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> Candidates:
+        """Turn one item of the batch into candidates in input pixels.
+
+        Args:
+            outputs: Raw outputs by name, float32, with the batch first.
+            item: Which item of the batch.
+            input_hw: Height and width of the input that gave them.
+            options: Thresholds and limits.
+        """
+
+    def extras(self, outputs: Outputs, item: int, anchor_index: np.ndarray) -> Extras:
+        """Return masks and keypoints of chosen anchors: (N,) int64 as `decode` numbered them."""
+        return Extras()
+
+    def class_mask(self, options: DecodeOptions) -> np.ndarray | None:
+        """Return (num_classes,) bool, the classes to keep; None keeps all."""
+        if options.classes is None:
+            return None
+        mask = np.zeros(self.num_classes, bool)
+        for class_id in options.classes:
+            if not 0 <= class_id < self.num_classes:
+                raise ValueError(f"classes: each must be within 0 and {self.num_classes - 1}, got {class_id}")
+            mask[class_id] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Why a layout fits a model. `certain` beats all that are merely possible."""
+
+    certain: bool
+    reason: str
+
+
+STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
+
+
+def anchor_counts(input_hw: tuple[int, int]) -> dict[int, tuple[int, ...]]:
+    """Return the anchors of an input, one a cell, for each customary set of strides: count -> strides."""
+    h, w = input_hw
+    return {sum((h // s) * (w // s) for s in strides): strides for strides in reversed(STRIDES)}
+
+
+def single_output(signature: ModelSignature, rank: int) -> TensorSpec:
+    """Return the only output, if it has this rank; else raise LayoutError."""
+    if len(signature.outputs) != 1 or len(signature.outputs[0].shape) != rank:
+        raise LayoutError(f"needs one output of rank {rank}")
+    return signature.outputs[0]
+
+
+def head_and_prototypes(signature: ModelSignature) -> tuple[TensorSpec, TensorSpec]:
+    """Return the head (rank 3) and the prototypes (rank 4, a quarter of the input); else raise LayoutError."""
+    heads = [s for s in signature.outputs if len(s.shape) == 3]
+    prototypes = [s for s in signature.outputs if len(s.shape) == 4]
+    if len(signature.outputs) != 2 or len(heads) != 1 or len(prototypes) != 1:
+        raise LayoutError("needs a head of rank 3 and prototypes of rank 4")
+    return heads[0], prototypes[0]
+
+
+def sizes(spec: TensorSpec) -> tuple[int, ...]:
+    """Return the sizes behind the batch; LayoutError where one is free."""
+    rest = tuple(n for n in spec.shape[1:] if n is not None)
+    if len(rest) != len(spec.shape) - 1:
+        raise LayoutError(f"output {spec} has sizes that the file leaves open")
+    return rest
+
+
+def count_classes(values: int, taken: int, facts: ModelFacts, what: str) -> int:
+    """Return the number of classes among `values` columns of which `taken` are something else.
+
+    Raises:
+        LayoutError: Nothing is left, or the file names another number of classes.
+    """
+    num_classes = values - taken
+    if num_classes < 1:
+        raise LayoutError(f"{values} {what} leave no class beside the {taken} others")
+    if facts.num_classes is not None and facts.num_classes != num_classes:
+        raise LayoutError(
+            f"{values} {what} mean {num_classes} classes, but the metadata or the caller names {facts.num_classes}"
+        )
+    return num_classes

@@ -1,0 +1,113 @@
+"""YOLOv8 and its descendants (v9, 11, 12, 26): one anchor-free head, channels first, sigmoid done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from yolokkn import ops
+from yolokkn.errors import LayoutError
+from yolokkn.layouts.base import (
+    DecodeOptions,
+    Extras,
+    Layout,
+    ModelSignature,
+    Outputs,
+    Recognition,
+    anchor_counts,
+    count_classes,
+    head_and_prototypes,
+    single_output,
+    sizes,
+)
+from yolokkn.layouts.metadata import ModelFacts
+
+
+@dataclass(frozen=True)
+class ChannelsLayout(Layout):
+    """(B, 4 + classes + extras, A): cx cy w h, class scores, then mask coefficients or keypoints."""
+
+    name: ClassVar[str] = "v8"
+    summary: ClassVar[str] = "(B, 4+classes, A): cx cy w h and class scores, as YOLOv8, v9, 11, 12 and 26 export"
+
+    head: str = ""
+    prototypes: str = ""
+    num_extras: int = 0
+
+    @classmethod
+    def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsLayout:
+        """Fit a detection model to the layout; LayoutError where it does not."""
+        head = single_output(signature, 3)
+        rows = _rows(signature, sizes(head))
+        return cls(count_classes(rows, 4, facts, "rows"), head=head.name)
+
+    def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
+        """Decode the head; see `yolokkn.ops.decode_channels`."""
+        return ops.decode_channels(
+            outputs[self.head][item],
+            self.num_classes,
+            score_threshold=options.score_threshold,
+            multi_label=options.multi_label,
+            max_candidates=options.max_candidates,
+            class_mask=self.class_mask(options),
+        )
+
+    def extras(self, outputs: Outputs, item: int, anchor_index: np.ndarray) -> Extras:
+        """Gather mask coefficients or keypoints."""
+        if not self.num_extras:
+            return Extras()
+        rows = ops.gather_extras(
+            outputs[self.head][item], anchor_index, first=4 + self.num_classes, count=self.num_extras, channel_major=True
+        )
+        if self.prototypes:
+            return Extras(mask_coeffs=rows, prototypes=outputs[self.prototypes][item])
+        return Extras(keypoints=rows)
+
+    @classmethod
+    def recognise(cls, signature: ModelSignature, facts: ModelFacts) -> Recognition:
+        """Say why the model, which fits, is this one."""
+        if facts.task:
+            return Recognition(True, f"the metadata says task {facts.task} and the head is channels first")
+        return Recognition(False, "the last size is the number of anchors of this input, one a cell")
+
+
+class ChannelsSegLayout(ChannelsLayout):
+    """The same with 32 mask coefficients and prototypes."""
+
+    name = "v8-seg"
+    summary = "(B, 4+classes+32, A) and prototypes (B, 32, H/4, W/4), as YOLOv8-seg and its descendants export"
+
+    @classmethod
+    def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsSegLayout:
+        """Fit a segmentation model to the layout; LayoutError where it does not."""
+        head, prototypes = head_and_prototypes(signature)
+        num_prototypes = sizes(prototypes)[0]
+        num_classes = count_classes(_rows(signature, sizes(head)), 4 + num_prototypes, facts, "rows")
+        return cls(num_classes, "segment", head=head.name, prototypes=prototypes.name, num_extras=num_prototypes)
+
+
+class ChannelsPoseLayout(ChannelsLayout):
+    """The same with keypoints."""
+
+    name = "v8-pose"
+    summary = "(B, 4+classes+K*3, A): cx cy w h, class scores, x y visibility, as YOLOv8-pose and its descendants export"
+
+    @classmethod
+    def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsPoseLayout:
+        """Fit a keypoint model to the layout; LayoutError where it does not."""
+        head = single_output(signature, 3)
+        rows = _rows(signature, sizes(head))
+        if facts.keypoint_shape is None and rows != 56:
+            raise LayoutError("the number of keypoints is not in the metadata, and 56 rows (17 of a person) are not there")
+        count, values = facts.keypoint_shape or (17, 3)
+        num_classes = count_classes(rows, 4 + count * values, facts, "rows")
+        return cls(num_classes, "pose", count, head=head.name, num_extras=count * values)
+
+
+def _rows(signature: ModelSignature, head: tuple[int, ...]) -> int:
+    rows, anchors = head
+    if anchors not in anchor_counts(signature.input_hw):
+        raise LayoutError(f"the last size {anchors} is not the number of anchors of a {signature.input_hw} input")
+    return rows

@@ -1,0 +1,109 @@
+"""Decides which layout a model has, and says why; an ambiguous or foreign model is an explained error."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from yolokkn.errors import LayoutError
+from yolokkn.layouts.base import Layout, ModelSignature
+from yolokkn.layouts.channels import ChannelsLayout, ChannelsPoseLayout, ChannelsSegLayout
+from yolokkn.layouts.heads import DarknetLayout, V5RawLayout
+from yolokkn.layouts.metadata import ModelFacts
+from yolokkn.layouts.queries import RfDetrLayout, RtDetrLayout
+from yolokkn.layouts.rows import V5Layout, V5SegLayout, V6Layout, YoloxDecodedLayout, YoloxLayout
+from yolokkn.layouts.tables import DeepStreamLayout, EfficientNmsLayout, TableLayout, TablePoseLayout, TableSegLayout
+
+LAYOUTS = {
+    cls.name: cls
+    for cls in (
+        ChannelsLayout, ChannelsSegLayout, ChannelsPoseLayout, V5Layout, V5SegLayout, V6Layout, YoloxLayout,
+        YoloxDecodedLayout, TableLayout, TableSegLayout, TablePoseLayout, DeepStreamLayout, EfficientNmsLayout,
+        RtDetrLayout, RfDetrLayout, DarknetLayout, V5RawLayout,
+    )
+}  # fmt: skip
+
+ALIASES = {
+    "v7": "v5", "v9": "v8", "v11": "v8", "v12": "v8", "v26": "v8", "11": "v8", "12": "v8", "26": "v8",
+    "v10": "end2end", "nms": "end2end", "dfine": "rtdetr", "deim": "rtdetr",
+}  # fmt: skip
+
+_KNOWN_TASKS = ("detect", "segment", "pose")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A layout and the reason why it was chosen."""
+
+    layout: Layout
+    reason: str
+
+
+def layout_names() -> list[str]:
+    """Return the names that `--layout` takes."""
+    return [*LAYOUTS, *ALIASES]
+
+
+def choose_layout(signature: ModelSignature, facts: ModelFacts, layout: str | None = None) -> Choice:
+    """Choose what a model's outputs mean.
+
+    Args:
+        signature: The model's inputs and outputs, with the sizes that they have.
+        facts: What the metadata or the caller says.
+        layout: Name of a layout that overrules the search.
+
+    Raises:
+        ValueError: No layout has this name.
+        LayoutError: The model fits no layout, or fits several, or not the named one.
+    """
+    if layout is not None:
+        return _named(signature, facts, layout, f"--layout {layout}")
+    if facts.layout is not None:
+        return _named(signature, facts, facts.layout, f"the metadata says layout {facts.layout}")
+    if facts.task is not None and facts.task not in _KNOWN_TASKS:
+        raise LayoutError(_foreign(signature, f"its metadata says task {facts.task!r}, which is not read"))
+    found: list[tuple[Choice, bool]] = []
+    for cls in LAYOUTS.values():
+        try:
+            fitted = cls.build(signature, facts)
+        except LayoutError:
+            continue
+        recognition = cls.recognise(signature, facts)
+        if recognition is not None and facts.task in (None, fitted.task):
+            found.append((Choice(fitted, recognition.reason), recognition.certain))
+    certain = [choice for choice, is_certain in found if is_certain]
+    if len(certain) == 1:
+        return certain[0]
+    choices = certain or [choice for choice, _ in found]
+    if not choices:
+        raise LayoutError(_foreign(signature, "it fits no known layout"))
+    if len(choices) == 1:
+        return choices[0]
+    raise LayoutError(
+        f"{signature.name}: its outputs can be read in several ways; choose one with --layout NAME (layout=NAME):\n"
+        + "\n".join(f"  {c.layout.name:14} {c.reason}: {c.layout.num_classes} classes" for c in choices)
+        + f"\n  seen: {_seen(signature)}"
+    )
+
+
+def _named(signature: ModelSignature, facts: ModelFacts, name: str, reason: str) -> Choice:
+    cls = LAYOUTS.get(ALIASES.get(name, name))
+    if cls is None:
+        near = difflib.get_close_matches(name, layout_names(), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"layout: must be one of {', '.join(layout_names())}, got {name!r}{hint}")
+    try:
+        return Choice(cls.build(signature, facts), reason)
+    except LayoutError as error:
+        raise LayoutError(f"{signature.name}: not the layout {name} ({reason}): {error}; seen: {_seen(signature)}") from None
+
+
+def _seen(signature: ModelSignature) -> str:
+    inputs = "; ".join(str(s) for s in signature.inputs)
+    outputs = "; ".join(str(s) for s in signature.outputs)
+    return f"inputs {inputs}; outputs {outputs}"
+
+
+def _foreign(signature: ModelSignature, why: str) -> str:
+    known = "\n".join(f"  {name:14} {cls.summary}" for name, cls in LAYOUTS.items())
+    return f"{signature.name}: not a model that yolokkn reads: {why}\n  seen: {_seen(signature)}\nknown layouts:\n{known}"

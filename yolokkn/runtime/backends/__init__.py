@@ -1,0 +1,41 @@
+"""Backends: what runs the network. Each is imported only when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from yolokkn.runtime.backends.base import Backend
+
+BACKENDS = ("onnxruntime", "openvino")
+
+__all__ = ["BACKENDS", "Backend", "open_backend"]
+
+
+def open_backend(
+    name: str, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None
+) -> Backend:
+    """Load a model file into a backend.
+
+    Args:
+        name: "onnxruntime" or "openvino".
+        model: A path, or the bytes of an ONNX file.
+        device: Where to run: "cpu", or what the backend offers.
+        threads: Threads inside one inference; None takes the backend's default.
+
+    Raises:
+        ValueError: There is no such backend.
+        ModelError: The model cannot be loaded.
+        MissingDependencyError: The backend's package is not installed.
+    """
+    if name == "onnxruntime":
+        from yolokkn.runtime.backends.onnxruntime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(model, device=device, threads=threads)
+    if name == "openvino":
+        from yolokkn.runtime.backends.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(model, device=device, threads=threads)
+    near = difflib.get_close_matches(name, BACKENDS, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"backend: must be one of {', '.join(BACKENDS)}, got {name!r}{hint}")

@@ -1,0 +1,101 @@
+"""ONNX Runtime: the embedded default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolokkn.errors import MissingDependencyError, ModelError
+from yolokkn.graph import read_model
+from yolokkn.layouts import TensorSpec
+from yolokkn.runtime.backends.base import Backend
+
+_DTYPES = {
+    "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(int64)": "int64",
+    "tensor(int32)": "int32", "tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(bool)": "bool",
+}  # fmt: skip
+
+_PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+
+
+class OnnxRuntimeBackend(Backend):
+    """An ONNX model in an `onnxruntime.InferenceSession`.
+
+    Args:
+        model: A path, or the bytes of an ONNX file.
+        device: "cpu", or "cuda" with onnxruntime-gpu.
+        threads: Threads inside one `run`; None lets ONNX Runtime take every core.
+
+    Raises:
+        ModelError: The file is no ONNX model that can be run.
+        MissingDependencyError: The device needs another build of ONNX Runtime.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None) -> None:
+        import onnxruntime as ort
+
+        if device not in _PROVIDERS:
+            raise ValueError(f"device: must be one of {', '.join(_PROVIDERS)} for onnxruntime, got {device!r}")
+        if _PROVIDERS[device][0] not in ort.get_available_providers():
+            raise MissingDependencyError(
+                f"device {device!r}: this build of ONNX Runtime has no {_PROVIDERS[device][0]}; "
+                "run: pip install onnxruntime-gpu"
+            )
+        parsed = read_model(model)
+        self.metadata = dict(parsed.metadata)
+        self.op_types = frozenset(parsed.op_types)
+        self._model = model
+        self._threads = threads
+        self._providers = _PROVIDERS[device]
+        self._session = self._open_session(threads)
+        self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
+        self._output_names = [spec.name for spec in self.outputs]
+
+    def _open_session(self, threads: int | None) -> Any:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.inter_op_num_threads = 1
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        content = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()
+        try:
+            self._session_threads = threads
+            return ort.InferenceSession(content, options, providers=self._providers)
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen types, all for an unusable model
+            name = "<bytes>" if isinstance(self._model, bytes) else Path(self._model).name
+            raise ModelError(f"{name}: ONNX Runtime cannot load it: {_first_line(error)}") from error
+
+    def set_concurrency(self, num_requests: int) -> None:
+        """Share the threads among so many runs at once; the session is opened again when their number changes."""
+        total = self._threads or len(os.sched_getaffinity(0))
+        threads = max(total // num_requests, 1)
+        if threads != self._session_threads:
+            self._session = self._open_session(threads)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the session; feeds are bound where they lie, without a copy."""
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, array)
+        for name in self._output_names:
+            binding.bind_output(name)
+        self._session.run_with_iobinding(binding)
+        return dict(zip(self._output_names, binding.copy_outputs_to_cpu(), strict=True))
+
+
+def _spec(node: Any) -> TensorSpec:
+    shape = tuple(n if isinstance(n, int) and n > 0 else None for n in node.shape)
+    return TensorSpec(node.name, _DTYPES.get(node.type, node.type), shape)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300]

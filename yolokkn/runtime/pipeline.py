@@ -1,0 +1,311 @@
+"""The frame loop: decoding, the network with what surrounds it, tracking and sinks overlap; order is kept.
+
+One thread reads the source; workers take frames through preprocess, network and postprocess, each with buffers of its own;
+the consumer's thread tracks and writes, in the source's order. Everything between them is bounded.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from yolokkn.runtime.model import Model
+from yolokkn.runtime.timing import LatencyLedger
+from yolokkn.types import Detections, Frame, Tracks
+
+POLICIES = ("every", "latest")
+
+
+class FrameSource(Protocol):
+    """What the pipeline needs of a source."""
+
+    is_live: bool
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order."""
+
+    def close(self) -> None:
+        """Release the file, camera or connection."""
+
+
+class ResultSink(Protocol):
+    """What the pipeline needs of a sink."""
+
+    def write(self, frame: Frame, result: Detections) -> None:
+        """Take one frame and its result, changing neither."""
+
+
+class FrameTracker(Protocol):
+    """What the pipeline needs of a tracker."""
+
+    def update(self, boxes: Any, scores: Any, class_ids: Any, timestamp_s: float | None = None) -> Any:
+        """Return the track id of each box."""
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """How a pipeline runs.
+
+    Attributes:
+        policy: "every" frame is processed (files), or the "latest" one (live): what is late is dropped and counted.
+        num_requests: Network runs at once.
+        num_workers: Threads around the network; more than `num_requests` lets pre- and postprocessing overlap with it.
+        capacity: Frames between the reader and the workers.
+    """
+
+    policy: str = "every"
+    num_requests: int = 1
+    num_workers: int = 2
+    capacity: int = 4
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ValueError(f"PipelineConfig: policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
+        for name in ("num_requests", "num_workers", "capacity"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"PipelineConfig: {name} must be 1 or more, got {getattr(self, name)}")
+
+    @classmethod
+    def for_source(cls, is_live: bool, threads: int | None = None) -> PipelineConfig:
+        """Choose by the kind of source.
+
+        A file wants throughput: as many single-threaded network runs at once as there are threads, up to four.
+        A live source wants low latency: one run on all threads, and the newest frame.
+        """
+        threads = threads or available_cores()
+        if is_live:
+            return cls(policy="latest", num_requests=1, num_workers=2, capacity=1)
+        num_requests = min(threads, 4)
+        return cls(num_requests=num_requests, num_workers=num_requests + (num_requests == 1))
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass
+class _Done:
+    frame: Frame
+    decode_ms: float
+    result: Detections | None = None
+    error: BaseException | None = None
+
+
+class Pipeline:
+    """Takes a source through a model, and perhaps a tracker and sinks. Iterate over it once; close it, or use `with`.
+
+    Args:
+        source: Where frames come from; the pipeline closes it.
+        process: Takes an image to its detections; called from several threads at once.
+        tracker: Gives identities, in the source's order.
+        sinks: Take each frame and result, in the source's order. The caller closes them.
+        config: How it runs.
+        ledger: Where times go.
+
+    Example:
+        >>> with Pipeline(source, process) as pipeline:  # doctest: +SKIP
+        ...     for frame, result in pipeline: ...
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        process: Callable[..., Detections],
+        *,
+        tracker: FrameTracker | None = None,
+        sinks: Sequence[ResultSink] = (),
+        config: PipelineConfig | None = None,
+        ledger: LatencyLedger | None = None,
+    ) -> None:
+        self.config = config or PipelineConfig.for_source(source.is_live)
+        self.ledger = ledger or LatencyLedger()
+        self._source = source
+        self._process = process
+        self._tracker = tracker
+        self._sinks = tuple(sinks)
+        self._changed = threading.Condition()
+        self._pending: deque[tuple[Frame, float]] = deque()
+        self._finished: dict[int, _Done] = {}
+        self._num_taken = 0  # frames that workers took, in order
+        self._num_given = 0  # frames that the consumer took, in order
+        self._source_ended = False
+        self._source_error: BaseException | None = None
+        self._stopping = False
+        self._gate = threading.Semaphore(self.config.num_requests)
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[tuple[Frame, Detections]]:
+        """Yield each frame with its Detections, or Tracks where there is a tracker, in the source's order.
+
+        Raises:
+            RuntimeError: The pipeline was started before.
+            Exception: What a stage raised, after the results before it.
+        """
+        if self._threads:
+            raise RuntimeError("Pipeline: can be iterated once; make a new one for another run")
+        self._start()
+        started = time.perf_counter()
+        try:
+            while (done := self._next()) is not None:
+                result = self._finish(done)
+                self.ledger.wall_s = time.perf_counter() - started
+                yield done.frame, result
+        finally:
+            self.close()
+            self.ledger.wall_s = time.perf_counter() - started
+
+    def close(self) -> None:
+        """Stop every thread and close the source. Safe to call again."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+        self._source.close()
+
+    def _start(self) -> None:
+        targets = [self._read] + [self._work] * self.config.num_workers
+        self._threads = [
+            threading.Thread(target=target, name=f"yolokkn-{target.__name__.strip('_')}-{i}", daemon=True)
+            for i, target in enumerate(targets)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self) -> None:
+        error: BaseException | None = None
+        try:
+            frames = iter(self._source)
+            while not self._stopping:
+                started = time.perf_counter()
+                frame = next(frames, None)
+                if frame is None:
+                    break
+                self._offer(frame, (time.perf_counter() - started) * 1e3)
+        except Exception as raised:  # noqa: BLE001 - whatever the source raised ends the run, in the consumer's thread
+            error = raised
+        with self._changed:
+            self._source_error = error
+            self._source_ended = True
+            self._changed.notify_all()
+
+    def _offer(self, frame: Frame, decode_ms: float) -> None:
+        with self._changed:
+            if self.config.policy == "every":
+                self._changed.wait_for(lambda: self._stopping or len(self._pending) < self.config.capacity)
+            elif len(self._pending) >= self.config.capacity:
+                self._pending.popleft()
+                self.ledger.add_dropped("late")
+            self._pending.append((frame, decode_ms))
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            index, done = taken
+            try:
+                done.result = self._process(done.frame.image, self._gate)
+            except Exception as raised:  # noqa: BLE001 - raised again in the consumer's thread, in its place
+                done.error = raised
+            with self._changed:
+                self._finished[index] = done
+                self._changed.notify_all()
+
+    def _take(self) -> tuple[int, _Done] | None:
+        """Wait for a frame, and for room behind it: no more than twice the workers may be under way or finished."""
+        room = 2 * self.config.num_workers
+
+        def ready() -> bool:
+            may_take = self._num_taken - self._num_given < room
+            return self._stopping or (may_take and bool(self._pending)) or (self._source_ended and not self._pending)
+
+        with self._changed:
+            self._changed.wait_for(ready)
+            if self._stopping or not self._pending:
+                return None
+            frame, decode_ms = self._pending.popleft()
+            index = self._num_taken
+            self._num_taken += 1
+            self._changed.notify_all()
+            return index, _Done(frame, decode_ms)
+
+    def _next(self) -> _Done | None:
+        def ready() -> bool:
+            nothing_left = self._source_ended and not self._pending and self._num_given == self._num_taken
+            return self._stopping or self._num_given in self._finished or nothing_left
+
+        with self._changed:
+            self._changed.wait_for(ready)
+            done = self._finished.pop(self._num_given, None)
+            if done is None:
+                if self._source_error is not None and not self._stopping:
+                    raise self._source_error
+                return None
+            self._num_given += 1
+            self._changed.notify_all()
+        if done.error is not None:
+            raise done.error
+        return done
+
+    def _finish(self, done: _Done) -> Detections:
+        result = done.result
+        if result is None:
+            raise RuntimeError("Pipeline: a finished frame must have a result")
+        timing = {"decode": done.decode_ms, **result.timing_ms}
+        if self._tracker is not None:
+            started = time.perf_counter()
+            track_ids = self._tracker.update(result.boxes, result.scores, result.class_ids, done.frame.timestamp_s)
+            timing["track"] = (time.perf_counter() - started) * 1e3
+            result = Tracks.from_detections(result, track_ids)
+        result = replace(result, timing_ms=MappingProxyType(dict(timing)))
+        if self._sinks:
+            started = time.perf_counter()
+            for sink in self._sinks:
+                sink.write(done.frame, result)
+            timing["sink"] = (time.perf_counter() - started) * 1e3
+        self.ledger.add_frame(timing, (time.monotonic() - done.frame.captured_s) * 1e3)
+        return result
+
+
+def run_pipeline(
+    source: FrameSource,
+    model: Model,
+    *,
+    tracker: FrameTracker | None = None,
+    sinks: Sequence[ResultSink] = (),
+    config: PipelineConfig | None = None,
+    ledger: LatencyLedger | None = None,
+) -> Pipeline:
+    """Build the pipeline of a source and a model, with one workspace a worker.
+
+    Args:
+        source: Where frames come from.
+        model: A loaded model; its backend is prepared for `config.num_requests` runs at once.
+        tracker: Gives identities.
+        sinks: Take each frame and result.
+        config: How it runs; chosen by the kind of source where None.
+        ledger: Where times go.
+    """
+    config = config or PipelineConfig.for_source(source.is_live)
+    model.backend.set_concurrency(config.num_requests)
+
+    def process(image: Any, gate: Any) -> Detections:
+        return model.workspace().process(image, gate)
+
+    return Pipeline(source, process, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
+
