@@ -77,11 +77,25 @@ __m256i lanes(__m128i low, __m128i high) noexcept {
 
 __m256i twice(__m128i lane) noexcept { return _mm256_broadcastsi128_si256(lane); }
 
-// Scales and stores eight columns of one plane.
-void store(const LetterboxPlan& plan, int c, __m256i integers, float* to) noexcept {
-  const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(integers), _mm256_set1_ps(plan.scale[c]));
-  _mm256_storeu_ps(to, _mm256_add_ps(scaled, _mm256_set1_ps(plan.offset[c])));
-}
+// Scales and stores eight columns of a plane. Values of its own: through plan and row, every store would make the
+// compiler load them again.
+struct Planes {
+  __m256 scale[3], offset[3];
+  float* planes[3];
+
+  Planes(const LetterboxPlan& plan, const LetterboxRow& row) noexcept {
+    for (int c = 0; c < 3; ++c) {
+      scale[c] = _mm256_set1_ps(plan.scale[c]);
+      offset[c] = _mm256_set1_ps(plan.offset[c]);
+      planes[c] = row.planes[c];
+    }
+  }
+
+  void store(int c, int64_t x, __m256i integers) const noexcept {
+    const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(integers), scale[c]);
+    _mm256_storeu_ps(planes[c] + x, _mm256_add_ps(scaled, offset[c]));
+  }
+};
 
 // Runs block(x) over all columns, eight at a time; false when there are fewer than eight.
 template <typename Block>
@@ -125,12 +139,15 @@ __m256i point_pixels(const uint8_t* p, int64_t step) noexcept {
 
 template <int kStep>
 bool point_blocks(const LetterboxPlan& plan, const LetterboxRow& row) noexcept {
+  const uint8_t* source = row.above + plan.first;
+  const int64_t step = plan.step;
   const __m256i widen = twice(_mm_setr_epi8(0, -1, -1, -1, 1, -1, -1, -1, 2, -1, -1, -1, 3, -1, -1, -1));
+  const Planes to(plan, row);
   return for_blocks(plan.columns, [&](int64_t x) noexcept {
-    const __m256i bytes = point_pixels<kStep>(row.above + plan.first + x * plan.step, plan.step);
-    store(plan, 0, _mm256_shuffle_epi8(bytes, widen), row.planes[0] + x);
-    store(plan, 1, _mm256_shuffle_epi8(_mm256_srli_si256(bytes, 4), widen), row.planes[1] + x);
-    store(plan, 2, _mm256_shuffle_epi8(_mm256_srli_si256(bytes, 8), widen), row.planes[2] + x);
+    const __m256i bytes = point_pixels<kStep>(source + x * step, step);
+    to.store(0, x, _mm256_shuffle_epi8(bytes, widen));
+    to.store(1, x, _mm256_shuffle_epi8(_mm256_srli_si256(bytes, 4), widen));
+    to.store(2, x, _mm256_shuffle_epi8(_mm256_srli_si256(bytes, 8), widen));
   });
 }
 
@@ -161,18 +178,21 @@ __m256i pair_sums(const uint8_t* p, int64_t step) noexcept {
 
 template <int kStep>
 bool half_blocks(const LetterboxPlan& plan, const LetterboxRow& row) noexcept {
+  const uint8_t* above = row.above + plan.first;
+  const uint8_t* below = row.below + plan.first;
+  const int64_t step = plan.step;
   const __m256i zero = _mm256_setzero_si256();
+  const Planes to(plan, row);
   return for_blocks(plan.columns, [&](int64_t x) noexcept {
-    const uint8_t* a = row.above + plan.first + x * plan.step;
-    const uint8_t* b = row.below + plan.first + x * plan.step;
-    const __m256i first =
-        _mm256_add_epi16(pair_sums<kStep, false>(a, plan.step), pair_sums<kStep, false>(b, plan.step));
-    const __m256i second = _mm256_add_epi16(pair_sums<kStep, true>(a, plan.step), pair_sums<kStep, true>(b, plan.step));
+    const uint8_t* a = above + x * step;
+    const uint8_t* b = below + x * step;
+    const __m256i first = _mm256_add_epi16(pair_sums<kStep, false>(a, step), pair_sums<kStep, false>(b, step));
+    const __m256i second = _mm256_add_epi16(pair_sums<kStep, true>(a, step), pair_sums<kStep, true>(b, step));
     const __m256i bg = _mm256_unpacklo_epi32(first, second);
     const __m256i r = _mm256_unpackhi_epi32(first, second);
-    store(plan, 0, _mm256_unpacklo_epi16(bg, zero), row.planes[0] + x);
-    store(plan, 1, _mm256_unpackhi_epi16(bg, zero), row.planes[1] + x);
-    store(plan, 2, _mm256_unpacklo_epi16(r, zero), row.planes[2] + x);
+    to.store(0, x, _mm256_unpacklo_epi16(bg, zero));
+    to.store(1, x, _mm256_unpackhi_epi16(bg, zero));
+    to.store(2, x, _mm256_unpacklo_epi16(r, zero));
   });
 }
 
@@ -186,54 +206,67 @@ __m256i lerp_rows(__m256i above, __m256i below, __m256i weight) noexcept {
 }
 
 void lerp_row(const LetterboxPlan& plan, const LetterboxRow& row) noexcept {
+  const uint8_t* above = row.above;
+  const uint8_t* below = row.below;
+  int16_t* lerped = plan.lerped;
+  const int64_t end = 3 * plan.width;
   const __m256i weight = _mm256_set1_epi16(static_cast<int16_t>(row.weight));
   int64_t i = 0;
-  for (; i + 16 <= 3 * plan.width; i += 16) {
-    const __m256i above = _mm256_cvtepu8_epi16(load16(row.above + i));
-    const __m256i below = _mm256_cvtepu8_epi16(load16(row.below + i));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(plan.lerped + i), lerp_rows(above, below, weight));
+  for (; i + 16 <= end; i += 16) {
+    const __m256i a = _mm256_cvtepu8_epi16(load16(above + i));
+    const __m256i b = _mm256_cvtepu8_epi16(load16(below + i));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lerped + i), lerp_rows(a, b, weight));
   }
   lerp_scalar(plan, row, i);
 }
 
 // Samples the lerped row. A column's two pixels are 12 bytes of a 16-byte load; the slack takes the rest.
 bool sample_blocks(const LetterboxPlan& plan, const LetterboxRow& row) noexcept {
+  const int16_t* lerped = plan.lerped;
+  const int32_t* offsets = plan.offsets;
+  const int16_t* weight_pairs = plan.weights;
   const __m256i pairs = twice(_mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, -1, -1, -1, -1));
+  const Planes to(plan, row);
   return for_blocks(plan.columns, [&](int64_t x) noexcept {
-    const int32_t* at = plan.offsets + x;
+    const int32_t* at = offsets + x;
     const auto column = [&](int i) noexcept {
-      return _mm256_shuffle_epi8(lanes(load16(plan.lerped + at[i]), load16(plan.lerped + at[i + 4])), pairs);
+      return _mm256_shuffle_epi8(lanes(load16(lerped + at[i]), load16(lerped + at[i + 4])), pairs);
     };
     const __m256i c0 = column(0), c1 = column(1), c2 = column(2), c3 = column(3);
     const __m256i bg01 = _mm256_unpacklo_epi32(c0, c1), r01 = _mm256_unpackhi_epi32(c0, c1);
     const __m256i bg23 = _mm256_unpacklo_epi32(c2, c3), r23 = _mm256_unpackhi_epi32(c2, c3);
-    const __m256i weights = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(plan.weights + 2 * x));
-    store(plan, 0, _mm256_madd_epi16(_mm256_unpacklo_epi64(bg01, bg23), weights), row.planes[0] + x);
-    store(plan, 1, _mm256_madd_epi16(_mm256_unpackhi_epi64(bg01, bg23), weights), row.planes[1] + x);
-    store(plan, 2, _mm256_madd_epi16(_mm256_unpacklo_epi64(r01, r23), weights), row.planes[2] + x);
+    const __m256i weights = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weight_pairs + 2 * x));
+    to.store(0, x, _mm256_madd_epi16(_mm256_unpacklo_epi64(bg01, bg23), weights));
+    to.store(1, x, _mm256_madd_epi16(_mm256_unpackhi_epi64(bg01, bg23), weights));
+    to.store(2, x, _mm256_madd_epi16(_mm256_unpacklo_epi64(r01, r23), weights));
   });
 }
 
 // Lerps and samples straight from the image. A column's two pixels are 6 bytes of an 8-byte load, which beyond 3:1
 // never passes the row's end: the last column's left pixel is at least the third from it.
 bool sparse_blocks(const LetterboxPlan& plan, const LetterboxRow& row) noexcept {
+  const uint8_t* top = row.above;
+  const uint8_t* bottom = row.below;
+  const int32_t* offsets = plan.offsets;
+  const int16_t* weight_pairs = plan.weights;
   const __m256i pairs = twice(_mm_setr_epi8(0, 3, 1, 4, 2, 5, -1, -1, 8, 11, 9, 12, 10, 13, -1, -1));
   const __m256i weight = _mm256_set1_epi16(static_cast<int16_t>(row.weight));
   const __m256i zero = _mm256_setzero_si256();
+  const Planes to(plan, row);
   return for_blocks(plan.columns, [&](int64_t x) noexcept {
-    const int32_t* at = plan.offsets + x;
+    const int32_t* at = offsets + x;
     const auto column = [&](int i) noexcept {
-      const __m128i low = load8x2(row.above + at[i], row.below + at[i]);
-      return _mm256_shuffle_epi8(lanes(low, load8x2(row.above + at[i + 4], row.below + at[i + 4])), pairs);
+      const __m128i low = load8x2(top + at[i], bottom + at[i]);
+      return _mm256_shuffle_epi8(lanes(low, load8x2(top + at[i + 4], bottom + at[i + 4])), pairs);
     };
     const __m256i c0 = column(0), c1 = column(1), c2 = column(2), c3 = column(3);
     const __m256i a01 = _mm256_unpacklo_epi16(c0, c1), b01 = _mm256_unpackhi_epi16(c0, c1);
     const __m256i a23 = _mm256_unpacklo_epi16(c2, c3), b23 = _mm256_unpackhi_epi16(c2, c3);
     const __m256i a_bg = _mm256_unpacklo_epi32(a01, a23), a_r = _mm256_unpackhi_epi32(a01, a23);
     const __m256i b_bg = _mm256_unpacklo_epi32(b01, b23), b_r = _mm256_unpackhi_epi32(b01, b23);
-    const __m256i weights = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(plan.weights + 2 * x));
+    const __m256i weights = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weight_pairs + 2 * x));
     const auto plane = [&](int c, __m256i above, __m256i below) noexcept {
-      store(plan, c, _mm256_madd_epi16(lerp_rows(above, below, weight), weights), row.planes[c] + x);
+      to.store(c, x, _mm256_madd_epi16(lerp_rows(above, below, weight), weights));
     };
     plane(0, _mm256_unpacklo_epi8(a_bg, zero), _mm256_unpacklo_epi8(b_bg, zero));
     plane(1, _mm256_unpackhi_epi8(a_bg, zero), _mm256_unpackhi_epi8(b_bg, zero));
