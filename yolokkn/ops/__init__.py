@@ -5,8 +5,9 @@ from __future__ import annotations
 from yolokkn.ops import reference
 from yolokkn.ops._native import instruction_set
 from yolokkn.ops.iou import pairwise_iou
+from yolokkn.ops.letterbox import letterbox
 
-__all__ = ["implementations", "instruction_set", "pairwise_iou", "reference"]
+__all__ = ["implementations", "instruction_set", "letterbox", "pairwise_iou", "reference"]
 
 
 def implementations() -> tuple[str, ...]:

@@ -1,0 +1,43 @@
+"""Specification of the letterbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from yolokkn.geometry import Letterbox
+
+
+def _samples(source: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Left index, right index and the right one's weight of each of `count` samples over `source` pixels."""
+    centres = np.clip((2 * np.arange(count) + 1) * source / (2 * count) - 0.5, 0, source - 1)
+    left = centres.astype(np.int64)
+    return left, np.minimum(left + 1, source - 1), centres - left
+
+
+def letterbox(
+    image: np.ndarray,
+    geometry: Letterbox,
+    *,
+    swap_rb: bool = True,
+    scale: Sequence[float] = (1 / 255,) * 3,
+    offset: Sequence[float] = (0.0,) * 3,
+    pad_value: int = 114,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Resize in float64, round once to float32, pad, split and scale; see `yolokkn.ops.letterbox`."""
+    (in_h, in_w), (new_h, new_w) = geometry.input_hw, geometry.resized_hw
+    top, bottom, wy = _samples(image.shape[0], new_h)
+    left, right, wx = _samples(image.shape[1], new_w)
+    wx, wy = wx[None, :, None], wy[:, None, None]
+    rows = image[top] * (1 - wy) + image[bottom] * wy
+    content = rows[:, left] * (1 - wx) + rows[:, right] * wx
+    canvas: np.ndarray = np.full((in_h, in_w, 3), pad_value, np.float32)
+    canvas[geometry.pad_top : geometry.pad_top + new_h, geometry.pad_left : geometry.pad_left + new_w] = content
+    planes = (canvas[..., ::-1] if swap_rb else canvas).transpose(2, 0, 1)
+    if out is None:
+        out = np.empty((3, in_h, in_w), np.float32)
+    factor, shift = (np.asarray(v, np.float32)[:, None, None] for v in (scale, offset))
+    out[...] = planes * factor + shift
+    return out
