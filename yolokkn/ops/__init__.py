@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from yolokkn.ops import reference
 from yolokkn.ops._native import instruction_set
+from yolokkn.ops.candidates import Candidates
+from yolokkn.ops.decode import decode_channels, decode_rows
+from yolokkn.ops.decode_final import decode_final, decode_queries, decode_table, gather_extras
+from yolokkn.ops.decode_heads import decode_heads
 from yolokkn.ops.iou import pairwise_iou
 from yolokkn.ops.letterbox import letterbox
 
 __all__ = ["implementations", "instruction_set", "letterbox", "pairwise_iou", "reference"]
+from yolokkn.ops.keypoints import decode_keypoints, inverse_letterbox
+from yolokkn.ops.nms import nms
+
+__all__ = [
+    "Candidates",
+    "decode_channels",
+    "decode_final",
+    "decode_heads",
+    "decode_keypoints",
+    "decode_queries",
+    "decode_rows",
+    "decode_table",
+    "gather_extras",
+    "implementations",
+    "instruction_set",
+    "inverse_letterbox",
+    "nms",
+    "pairwise_iou",
+    "reference",
+]
 
 
 def implementations() -> tuple[str, ...]:

@@ -13,5 +13,80 @@ def letterbox(
     offset: Sequence[float],
     pad_value: int,
     out: np.ndarray | None,
+_Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]
+
+def decode_channels(
+    output: np.ndarray,
+    num_classes: int,
+    score_threshold: float,
+    multi_label: bool,
+    max_candidates: int,
+    class_mask: np.ndarray | None,
+) -> _Found: ...
+def decode_final(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    class_ids: np.ndarray,
+    count: int | None,
+    num_classes: int | None,
+    score_threshold: float,
+    max_candidates: int,
+    class_mask: np.ndarray | None,
+) -> _Found: ...
+def decode_heads(
+    heads: Sequence[np.ndarray],
+    num_classes: int,
+    anchors: Sequence[np.ndarray],
+    input_hw: tuple[int, int],
+    formula: str,
+    scale_xy: Sequence[float] | float,
+    objectness_times_class: bool,
+    score_threshold: float,
+    multi_label: bool,
+    max_candidates: int,
+    class_mask: np.ndarray | None,
+) -> _Found: ...
+def decode_keypoints(extras: np.ndarray, num_keypoints: int, geometry: Letterbox, clip: bool) -> np.ndarray: ...
+def decode_queries(
+    boxes: np.ndarray,
+    logits: np.ndarray,
+    num_classes: int | None,
+    input_hw: tuple[int, int],
+    top_k: int,
+    score_threshold: float,
+    multi_label: bool,
+    max_candidates: int,
+    class_mask: np.ndarray | None,
+) -> _Found: ...
+def decode_rows(
+    output: np.ndarray,
+    num_classes: int,
+    objectness: bool,
+    box_format: str,
+    strides: Sequence[int],
+    input_hw: tuple[int, int] | None,
+    score_threshold: float,
+    multi_label: bool,
+    max_candidates: int,
+    class_mask: np.ndarray | None,
+) -> _Found: ...
+def decode_table(
+    output: np.ndarray,
+    num_classes: int | None,
+    score_threshold: float,
+    max_candidates: int,
+    class_mask: np.ndarray | None,
+) -> _Found: ...
+def gather_extras(
+    output: np.ndarray, anchor_index: np.ndarray, first: int, count: int, channel_major: bool
+) -> np.ndarray: ...
+def instruction_set() -> str: ...
+def inverse_letterbox(boxes: np.ndarray, geometry: Letterbox, clip: bool) -> np.ndarray: ...
+def nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    class_ids: np.ndarray | None,
+    iou_threshold: float,
+    max_detections: int,
 ) -> np.ndarray: ...
 def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray: ...

@@ -1,0 +1,85 @@
+#include <cmath>
+
+#include "candidate_list.h"
+#include "yolokkn/decode.h"
+#include "yolokkn/elementary.h"
+
+namespace yolokkn {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// A logit whose sigmoid, as sigmoid() computes it, cannot be above the threshold when the logit is not above this.
+float safe_logit(float threshold) noexcept {
+  const double lowered = static_cast<double>(threshold) * (1.0 - 1e-6) - 1e-30;
+  if (lowered <= 0.0) return -kInfinity;
+  if (threshold >= 1.0f) return std::numeric_limits<float>::max();  // only +inf and NaN are looked at
+  return static_cast<float>(std::log(lowered / (1.0 - lowered)) - 1e-4);
+}
+
+// Where one anchor box of one head lies.
+struct Plane {
+  const Head& head;
+  const HeadsLayout& layout;
+  const float* logits;  // channel 0 of the anchor box
+  const float* anchor;  // width, height
+  int64_t cells() const noexcept { return head.grid_h * head.grid_w; }
+  float at(int64_t channel, int64_t cell) const noexcept { return logits[channel * cells() + cell]; }
+};
+
+Box head_box(const Plane& plane, int64_t cell) noexcept {
+  const Head& head = plane.head;
+  const float step_x = static_cast<float>(static_cast<double>(plane.layout.input_w) / static_cast<double>(head.grid_w));
+  const float step_y = static_cast<float>(static_cast<double>(plane.layout.input_h) / static_cast<double>(head.grid_h));
+  const float x = sigmoid(plane.at(0, cell));
+  const float y = sigmoid(plane.at(1, cell));
+  const float column = static_cast<float>(cell % head.grid_w);
+  const float line = static_cast<float>(cell / head.grid_w);
+  if (plane.layout.formula == HeadFormula::kV5) {
+    const float w = 2.0f * sigmoid(plane.at(2, cell));
+    const float h = 2.0f * sigmoid(plane.at(3, cell));
+    return corners((2.0f * x - 0.5f + column) * step_x, (2.0f * y - 0.5f + line) * step_y, w * w * plane.anchor[0],
+                   h * h * plane.anchor[1]);
+  }
+  const float k = head.scale_xy;
+  const float shift = (k - 1.0f) * 0.5f;
+  return corners((x * k - shift + column) * step_x, (y * k - shift + line) * step_y,
+                 exp_f32(plane.at(2, cell)) * plane.anchor[0], exp_f32(plane.at(3, cell)) * plane.anchor[1]);
+}
+
+void visit_cell(const Plane& plane, int64_t cell, int64_t anchor, float gate, CandidateList& list) {
+  const float logit = plane.at(4, cell);
+  if (!(logit < kInfinity)) return list.drop();
+  const float objectness = sigmoid(logit);
+  if (!(objectness > list.threshold())) return;
+  const float factor = plane.layout.objectness_times_class ? objectness : 1.0f;
+  const auto score_of = [&](int32_t c) {
+    const float t = plane.at(5 + c, cell);
+    if (t <= gate) return -kInfinity;  // cannot pass: no exp
+    return t < kInfinity ? factor * sigmoid(t) : kInfinity;
+  };
+  list.visit(anchor, score_of, [&] { return head_box(plane, cell); });
+}
+
+}  // namespace
+
+Candidates decode_heads(std::span<const Head> heads, int64_t num_classes, const HeadsLayout& layout,
+                        const CandidateFilter& filter) {
+  CandidateList list(num_classes, filter);
+  const float gate = safe_logit(filter.score_threshold);
+  int64_t first = 0;
+  for (const Head& head : heads) {
+    const int64_t cells = head.grid_h * head.grid_w;
+    for (int64_t a = 0; a < head.num_anchors; ++a) {
+      const Plane plane{head, layout, head.logits + a * (5 + num_classes) * cells, head.anchors + 2 * a};
+      const float* objectness = plane.logits + 4 * cells;
+      for (int64_t cell = 0; cell < cells; ++cell) {
+        if (!(objectness[cell] <= gate)) visit_cell(plane, cell, first + cell, gate, list);
+      }
+      first += cells;
+    }
+  }
+  return list.finish();
+}
+
+}  // namespace yolokkn
