@@ -1,1 +1,15 @@
 """Model files as graphs: ONNX read and written without the onnx package, darknet turned into ONNX."""
+
+from yolokkn.graph.cost import ModelCost, model_cost
+from yolokkn.graph.onnx_build import GraphBuilder
+from yolokkn.graph.onnx_file import Model, TensorInfo, parse_model, read_model
+
+__all__ = [
+    "GraphBuilder",
+    "Model",
+    "ModelCost",
+    "TensorInfo",
+    "model_cost",
+    "parse_model",
+    "read_model",
+]
