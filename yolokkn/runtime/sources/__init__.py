@@ -1,0 +1,8 @@
+"""Where frames come from: videos, images, folders, lists, cameras and streams, behind one door."""
+
+from __future__ import annotations
+
+from yolokkn.runtime.sources.base import Source
+from yolokkn.runtime.sources.spec import open_source
+
+__all__ = ["Source", "open_source"]
