@@ -27,7 +27,18 @@ _HOMES = {
     "Tracks": "yolokkn.types",
 }
 
-__all__ = ["Detections", "Frame", "LatencyLedger", "Masks", "Model", "Tracks", "__version__", "load", "predict", "track"]
+__all__ = [
+    "Detections",
+    "Frame",
+    "LatencyLedger",
+    "Masks",
+    "Model",
+    "Tracks",
+    "__version__",
+    "load",
+    "predict",
+    "track",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -37,7 +37,9 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
         help="out.mp4, out.gif, out.jsonl, mot:out.txt, coco:out.json or a folder; may be repeated; alone: into PROJECT/NAME",
     )  # fmt: skip
     group.add_argument("--project", default=None, metavar="DIR", help="folder for --save without a URI (default runs)")
-    group.add_argument("--name", default=None, metavar="NAME", help="subfolder for --save without a URI (default the verb)")
+    group.add_argument(
+        "--name", default=None, metavar="NAME", help="subfolder for --save without a URI (default the verb)"
+    )
     group.add_argument(
         "--overwrite", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="replace existing results"
     )
@@ -46,7 +48,13 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
     )
     group.add_argument("--stats", metavar="FILE", help="write the latency ledger as JSON")
     group.add_argument(
-        "--quiet", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="print errors and warnings only"
+        "--quiet",
+        type=flag,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="BOOL",
+        help="print errors and warnings only",
     )
     group.add_argument("--policy", choices=POLICIES, help="every frame (files) or the latest one (live)")
     add_model_options(parser, conf=conf)
@@ -75,9 +83,7 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
             refuse_existing(Path(args.stats), args.overwrite)
         sinks = []
         for uri in uris:
-            sink = open_sink(
-                uri, frame_rate=source.frame_rate, class_names=model.class_names, overwrite=args.overwrite
-            )
+            sink = open_sink(uri, frame_rate=source.frame_rate, class_names=model.class_names, overwrite=args.overwrite)
             sinks.append(stack.enter_context(sink))
         tracker = make_tracker(source.frame_rate) if make_tracker else None
         config = configure(source.is_live, args.policy, args.threads)
@@ -136,9 +142,7 @@ class Summary:
         counts = Counter(self._track_ids.values()) if self._tracked else self._per_class
         noun = "tracks" if self._tracked else "detections"
         names = model.class_names
-        listed = ", ".join(
-            f"{n} {names[c] if c < len(names) else c}" for c, n in counts.most_common(10)
-        )
+        listed = ", ".join(f"{n} {names[c] if c < len(names) else c}" for c, n in counts.most_common(10))
         lines = [f"{self.num_frames} frames, {sum(counts.values())} {noun}" + (f": {listed}" if listed else "")]
         if self.num_dropped_rows:
             lines.append(f"{self.num_dropped_rows} rows of the model's output were NaN or infinite and were dropped")
@@ -188,7 +192,14 @@ def progress(total: int | None, quiet: bool) -> Iterator[Any]:
         yield lambda: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:6.1f} frames/s"), TimeElapsedColumn(),

@@ -62,7 +62,8 @@ def describe(model: Model, path: str) -> dict[str, Any]:
         "class_names_reason": model.names_reason,
         "num_keypoints": layout.num_keypoints,
         "preprocess": str(layout.preprocess),
-        "input_size": size + (f", or smaller by the frame's aspect, multiples of {model.stride}" if model.rectangular else ""),
+        "input_size": size
+        + (f", or smaller by the frame's aspect, multiples of {model.stride}" if model.rectangular else ""),
         "parameters": cost.parameters,
         "gflops": cost.gflops,
         "gflops_reason": cost.reason,

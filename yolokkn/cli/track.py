@@ -36,10 +36,16 @@ def main(argv: Sequence[str]) -> int:
     )
     group.add_argument("--detections", metavar="FILE", help="track these MOTChallenge detections, without pictures")
     group.add_argument(
-        "--frame-rate", type=float, metavar="FPS", help="of --detections, or of a source that does not tell (default 30)"
+        "--frame-rate",
+        type=float,
+        metavar="FPS",
+        help="of --detections, or of a source that does not tell (default 30)",
     )
     group.add_argument(
-        "--class-policy", default=None, metavar="P", help="strict: a track keeps its class; agnostic: classes are ignored"
+        "--class-policy",
+        default=None,
+        metavar="P",
+        help="strict: a track keeps its class; agnostic: classes are ignored",
     )
     for name, kind in setting_types().items():
         group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help="setting of the tracker")
@@ -89,5 +95,7 @@ def run_detections(args: argparse.Namespace, make_tracker: Any) -> int:
     tracking.write_tracks(out, rows)
     if not args.quiet:
         num_tracks = len(set(rows.track_ids.tolist()))
-        print(f"{len(detections.boxes)} detections, {len(rows.boxes)} rows of {num_tracks} tracks\nsaved {args.save[0]}")
+        print(
+            f"{len(detections.boxes)} detections, {len(rows.boxes)} rows of {num_tracks} tracks\nsaved {args.save[0]}"
+        )
     return EXIT_OK

@@ -59,7 +59,11 @@ class ChannelsLayout(Layout):
         if not self.num_extras:
             return Extras()
         rows = ops.gather_extras(
-            outputs[self.head][item], anchor_index, first=4 + self.num_classes, count=self.num_extras, channel_major=True
+            outputs[self.head][item],
+            anchor_index,
+            first=4 + self.num_classes,
+            count=self.num_extras,
+            channel_major=True,
         )
         if self.prototypes:
             return Extras(mask_coeffs=rows, prototypes=outputs[self.prototypes][item])
@@ -92,7 +96,9 @@ class ChannelsPoseLayout(ChannelsLayout):
     """The same with keypoints."""
 
     name = "v8-pose"
-    summary = "(B, 4+classes+K*3, A): cx cy w h, class scores, x y visibility, as YOLOv8-pose and its descendants export"
+    summary = (
+        "(B, 4+classes+K*3, A): cx cy w h, class scores, x y visibility, as YOLOv8-pose and its descendants export"
+    )
 
     @classmethod
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsPoseLayout:
@@ -100,7 +106,9 @@ class ChannelsPoseLayout(ChannelsLayout):
         head = single_output(signature, 3)
         rows = _rows(signature, sizes(head))
         if facts.keypoint_shape is None and rows != 56:
-            raise LayoutError("the number of keypoints is not in the metadata, and 56 rows (17 of a person) are not there")
+            raise LayoutError(
+                "the number of keypoints is not in the metadata, and 56 rows (17 of a person) are not there"
+            )
         count, values = facts.keypoint_shape or (17, 3)
         num_classes = count_classes(rows, 4 + count * values, facts, "rows")
         return cls(num_classes, "pose", count, head=head.name, num_extras=count * values)

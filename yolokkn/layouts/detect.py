@@ -95,7 +95,9 @@ def _named(signature: ModelSignature, facts: ModelFacts, name: str, reason: str)
     try:
         return Choice(cls.build(signature, facts), reason)
     except LayoutError as error:
-        raise LayoutError(f"{signature.name}: not the layout {name} ({reason}): {error}; seen: {_seen(signature)}") from None
+        raise LayoutError(
+            f"{signature.name}: not the layout {name} ({reason}): {error}; seen: {_seen(signature)}"
+        ) from None
 
 
 def _seen(signature: ModelSignature) -> str:
@@ -106,4 +108,6 @@ def _seen(signature: ModelSignature) -> str:
 
 def _foreign(signature: ModelSignature, why: str) -> str:
     known = "\n".join(f"  {name:14} {cls.summary}" for name, cls in LAYOUTS.items())
-    return f"{signature.name}: not a model that yolokkn reads: {why}\n  seen: {_seen(signature)}\nknown layouts:\n{known}"
+    return (
+        f"{signature.name}: not a model that yolokkn reads: {why}\n  seen: {_seen(signature)}\nknown layouts:\n{known}"
+    )

@@ -19,7 +19,9 @@ class DarknetLayout(Layout):
     """(B, anchors*(5+classes), gy, gx) logits a scale, YOLOv3's and v4's box formula."""
 
     name: ClassVar[str] = "darknet"
-    summary: ClassVar[str] = "one (B, anchors*(5+classes), gy, gx) of logits a scale, as darknet's YOLOv3, v4, Yolo-Fastest"
+    summary: ClassVar[str] = (
+        "one (B, anchors*(5+classes), gy, gx) of logits a scale, as darknet's YOLOv3, v4, Yolo-Fastest"
+    )
     formula: ClassVar[str] = "darknet"
     default_rule: ClassVar[str] = "stretch"
 

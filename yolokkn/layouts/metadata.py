@@ -161,7 +161,9 @@ def _input_hw(values: Mapping[str, Any]) -> tuple[int, int] | None:
 def _stride(value: Any) -> int | None:
     if value is None:
         return None
-    return max(_positive("stride", v) for v in value) if isinstance(value, (list, tuple)) else _positive("stride", value)
+    return (
+        max(_positive("stride", v) for v in value) if isinstance(value, (list, tuple)) else _positive("stride", value)
+    )
 
 
 def _keypoint_shape(value: Any) -> tuple[int, int] | None:

@@ -68,7 +68,9 @@ class RfDetrLayout(Layout):
     """dets (cxcywh, 0 to 1) and labels (logits), optionally masks (logits a query)."""
 
     name: ClassVar[str] = "rfdetr"
-    summary: ClassVar[str] = "dets (B, Q, 4) cx cy w h from 0 to 1, labels (B, Q, classes+1) of logits, as RF-DETR exports"
+    summary: ClassVar[str] = (
+        "dets (B, Q, 4) cx cy w h from 0 to 1, labels (B, Q, classes+1) of logits, as RF-DETR exports"
+    )
     needs_nms: ClassVar[bool] = False
 
     masks: str = ""

@@ -108,9 +108,7 @@ class TablePoseLayout(TableLayout):
         head = single_output(signature, 3)
         count, values = facts.keypoint_shape or (17, 3)
         _table(signature, sizes(head), 6 + count * values, per_cell=False)
-        return cls(
-            facts.num_classes or _UNNAMED_CLASSES, "pose", count, head=head.name, num_extras=count * values
-        )
+        return cls(facts.num_classes or _UNNAMED_CLASSES, "pose", count, head=head.name, num_extras=count * values)
 
 
 class DeepStreamLayout(TableLayout):

@@ -9,10 +9,8 @@ from yolokkn.ops.decode import decode_channels, decode_rows
 from yolokkn.ops.decode_final import decode_final, decode_queries, decode_table, gather_extras
 from yolokkn.ops.decode_heads import decode_heads
 from yolokkn.ops.iou import pairwise_iou
-from yolokkn.ops.letterbox import letterbox
-
-__all__ = ["implementations", "instruction_set", "letterbox", "pairwise_iou", "reference"]
 from yolokkn.ops.keypoints import decode_keypoints, inverse_letterbox
+from yolokkn.ops.letterbox import letterbox
 from yolokkn.ops.nms import nms
 
 __all__ = [
@@ -28,6 +26,7 @@ __all__ = [
     "implementations",
     "instruction_set",
     "inverse_letterbox",
+    "letterbox",
     "nms",
     "pairwise_iou",
     "reference",

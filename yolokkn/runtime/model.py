@@ -391,7 +391,9 @@ def _input_hw(spec: TensorSpec, facts: ModelFacts, imgsz: Any, stride: int, name
     for side, size in zip((h, w), fixed, strict=True):
         if side is None and size % stride:
             near = max(round(size / stride), 1) * stride
-            raise ValueError(f"imgsz: must be a multiple of {name}'s stride {stride}, got {size}; the nearest is {near}")
+            raise ValueError(
+                f"imgsz: must be a multiple of {name}'s stride {stride}, got {size}; the nearest is {near}"
+            )
     return fixed
 
 
@@ -403,7 +405,7 @@ def _probe(
         feeds[_SIZE_INPUT] = np.array([[input_hw[1], input_hw[0]]] * batch, np.int64)
     try:
         return as_float(engine.run(feeds))
-    except Exception as error:  # noqa: BLE001 - each backend has its own types, all mean the model does not run
+    except Exception as error:
         raise ModelError(
             f"{name}: does not run at {input_hw[0]} x {input_hw[1]} (height x width): {str(error).strip()[:300]}"
         ) from error

@@ -308,4 +308,3 @@ def run_pipeline(
         return model.workspace().process(image, gate)
 
     return Pipeline(source, process, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
-

@@ -137,7 +137,9 @@ class LatencyLedger:
             lines.append(_line(row) + f"  {row.share:6.1%}")
         lines.append(_line(self.age()) + "          from capture to the end")
         dropped = ", ".join(f"{n} {cause}" for cause, n in self.dropped.items()) or "none"
-        lines.append(f"{self.num_frames} frames in {self.wall_s:.2f} s: {self.frames_per_second:.1f} frames/s; dropped: {dropped}")
+        lines.append(
+            f"{self.num_frames} frames in {self.wall_s:.2f} s: {self.frames_per_second:.1f} frames/s; dropped: {dropped}"
+        )
         return "\n".join(lines)
 
 

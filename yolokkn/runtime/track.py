@@ -87,9 +87,7 @@ def _run(
             tracker = tracking.create(tracker, frame_rate=frames.frame_rate or _DEFAULT_FRAME_RATE)
         uris = [save] if isinstance(save, (str, Path)) else list(save)
         sinks = [open_sink(str(uri), frame_rate=frames.frame_rate, class_names=model.class_names) for uri in uris]
-        pipeline: Pipeline = run_pipeline(
-            frames, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger
-        )
+        pipeline: Pipeline = run_pipeline(frames, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
         try:
             yield from pipeline
         finally:

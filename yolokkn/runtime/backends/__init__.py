@@ -12,9 +12,7 @@ BACKENDS = ("onnxruntime", "openvino")
 __all__ = ["BACKENDS", "Backend", "open_backend"]
 
 
-def open_backend(
-    name: str, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None
-) -> Backend:
+def open_backend(name: str, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None) -> Backend:
     """Load a model file into a backend.
 
     Args:

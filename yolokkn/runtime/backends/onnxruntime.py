@@ -70,7 +70,7 @@ class OnnxRuntimeBackend(Backend):
         try:
             self._session_threads = threads
             return ort.InferenceSession(content, options, providers=self._providers)
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen types, all for an unusable model
+        except Exception as error:
             name = "<bytes>" if isinstance(self._model, bytes) else Path(self._model).name
             raise ModelError(f"{name}: ONNX Runtime cannot load it: {_first_line(error)}") from error
 

@@ -52,7 +52,9 @@ class OpenVinoBackend(Backend):
             self._compile = lambda extra: core.compile_model(graph, device.upper(), {**config, **extra})
             self._compiled = self._compile({})
         except RuntimeError as error:
-            raise ModelError(f"{name}: OpenVINO cannot compile it: {str(error).strip().splitlines()[-1][:300]}") from error
+            raise ModelError(
+                f"{name}: OpenVINO cannot compile it: {str(error).strip().splitlines()[-1][:300]}"
+            ) from error
         self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
         self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -72,9 +74,7 @@ class OpenVinoBackend(Backend):
         request = self._requests.get()
         try:
             request.infer(dict(feeds), share_inputs=True)
-            return {
-                spec.name: request.get_output_tensor(i).data.copy() for i, spec in enumerate(self.outputs)
-            }
+            return {spec.name: request.get_output_tensor(i).data.copy() for i, spec in enumerate(self.outputs)}
         finally:
             self._requests.put(request)
 
