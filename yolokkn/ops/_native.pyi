@@ -4,7 +4,6 @@ import numpy as np
 
 from yolokkn.geometry import Letterbox
 
-def instruction_set() -> str: ...
 def letterbox(
     image: np.ndarray,
     geometry: Letterbox,
@@ -13,6 +12,7 @@ def letterbox(
     offset: Sequence[float],
     pad_value: int,
     out: np.ndarray | None,
+) -> np.ndarray: ...
 _Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]
 
 def decode_channels(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.errors import MissingDependencyError, ModelError
-from yolokkn.graph import read_model
+from yolokkn.graph import parse_model, read_model
 from yolokkn.layouts import TensorSpec
 from yolokkn.runtime.backends.base import Backend
 
@@ -47,9 +47,9 @@ class OnnxRuntimeBackend(Backend):
                 f"device {device!r}: this build of ONNX Runtime has no {_PROVIDERS[device][0]}; "
                 "run: pip install onnxruntime-gpu"
             )
-        parsed = read_model(model)
+        parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
         self.metadata = dict(parsed.metadata)
-        self.op_types = frozenset(parsed.op_types)
+        self.op_types = frozenset(node.op_type for node in parsed.graph.node)
         self._model = model
         self._threads = threads
         self._providers = _PROVIDERS[device]

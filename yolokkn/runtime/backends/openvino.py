@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.errors import MissingDependencyError, ModelError
-from yolokkn.graph import read_model
+from yolokkn.graph import parse_model, read_model
 from yolokkn.layouts import TensorSpec
 from yolokkn.runtime.backends.base import Backend
 
@@ -39,9 +39,9 @@ class OpenVinoBackend(Backend):
             raise MissingDependencyError(
                 "backend 'openvino': the package openvino must be installed; run: pip install 'yolokkn[openvino]'"
             ) from error
-        parsed = read_model(model)
+        parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
         self.metadata = dict(parsed.metadata)
-        self.op_types = frozenset(parsed.op_types)
+        self.op_types = frozenset(node.op_type for node in parsed.graph.node)
         core = openvino.Core()
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:

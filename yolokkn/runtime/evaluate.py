@@ -1,0 +1,126 @@
+"""A model over a COCO dataset's images: the results that `yolokkn.evaluation` measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolokkn import ops
+from yolokkn.errors import DataError
+from yolokkn.evaluation import CocoDataset, map_classes
+from yolokkn.geometry import xyxy_to_xywh
+from yolokkn.runtime.model import Model
+from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
+from yolokkn.runtime.sources import open_source
+from yolokkn.types import Detections
+
+IOU_TYPES = ("bbox", "segm", "keypoints")
+
+
+def find_coco_files(
+    data: str | Path | None,
+    split: str,
+    annotations: str | Path | None,
+    images: str | Path | None,
+    iou_type: str = "bbox",
+) -> tuple[Path, Path]:
+    """Find the annotations and the images' folder of a COCO dataset.
+
+    Args:
+        data: Folder with `annotations/instances_SPLIT.json` (`person_keypoints_SPLIT.json` for keypoints) and `SPLIT/`.
+        split: Which part.
+        annotations: The file itself, instead.
+        images: The folder itself, instead.
+        iou_type: One of IOU_TYPES.
+
+    Raises:
+        ValueError: Neither the folder nor both paths are given.
+        DataError: A file or folder is missing.
+    """
+    if data is None and (annotations is None or images is None):
+        raise ValueError("evaluate coco: give --data DIR, or --annotations FILE and --images DIR")
+    kind = "person_keypoints" if iou_type == "keypoints" else "instances"
+    file = Path(annotations) if annotations else Path(data or "") / "annotations" / f"{kind}_{split}.json"
+    folder = Path(images) if images else Path(data or "") / split
+    if not file.is_file():
+        raise DataError(f"evaluate coco: no annotations at {file}")
+    if not folder.is_dir():
+        raise DataError(f"evaluate coco: no folder of images at {folder}")
+    return file, folder
+
+
+def collect_coco_results(
+    model: Model,
+    dataset: CocoDataset,
+    images: Path,
+    iou_type: str = "bbox",
+    threads: int | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> list[dict[str, Any]]:
+    """Run a model over every image of a dataset.
+
+    Args:
+        model: A loaded model; evaluation wants `score_threshold=0.001, multi_label=True`.
+        dataset: Whose images and categories.
+        images: Folder of the images.
+        iou_type: "bbox", "segm" (adds RLE masks) or "keypoints".
+        threads: Threads of the network; all cores by default.
+        advance: Called after each image.
+
+    Returns:
+        Results in COCO's format.
+
+    Raises:
+        DataError: An image is missing or unreadable, or the model's classes are not the dataset's.
+    """
+    category_ids = map_classes(model.class_names, dataset)
+    paths = [images / image.file_name for image in dataset.images]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(f"evaluate coco: {len(missing)} of {len(paths)} images are missing, the first is {missing[0]}")
+    results: list[dict[str, Any]] = []
+    num_done = 0
+    config = PipelineConfig.for_source(False, threads)
+    with run_pipeline(open_source(paths), model, config=config) as pipeline:
+        for frame, detections in pipeline:
+            image = dataset.images[frame.index]
+            if frame.hw != (image.height, image.width):
+                raise DataError(
+                    f"{paths[frame.index]}: must be {image.height} x {image.width} (height x width) as the annotations "
+                    f"say, got {frame.hw[0]} x {frame.hw[1]}"
+                )
+            results += coco_rows(detections, image.id, category_ids, iou_type)
+            num_done += 1
+            advance()
+    if num_done != len(paths):
+        raise DataError(f"evaluate coco: {len(paths) - num_done} of {len(paths)} images cannot be read")
+    return results
+
+
+def coco_rows(
+    detections: Detections, image_id: int, category_ids: list[int], iou_type: str = "bbox"
+) -> list[dict[str, Any]]:
+    """Turn the detections of an image into rows of COCO results."""
+    rows: list[dict[str, Any]] = [
+        {"image_id": image_id, "category_id": category_ids[class_id], "bbox": box, "score": score}
+        for box, score, class_id in zip(
+            xyxy_to_xywh(detections.boxes.astype(np.float64)).tolist(),
+            detections.scores.astype(np.float64).tolist(),
+            detections.class_ids.tolist(),
+            strict=True,
+        )
+    ]
+    if iou_type == "segm":
+        if detections.masks is None:
+            raise DataError("evaluate coco: iou type segm needs a model that gives masks")
+        for row, rle in zip(rows, ops.encode_rle(detections.masks), strict=True):
+            row["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+    if iou_type == "keypoints":
+        if detections.keypoints is None:
+            raise DataError("evaluate coco: iou type keypoints needs a model that gives keypoints")
+        for row, points in zip(rows, detections.keypoints.reshape(len(rows), -1).astype(float).tolist(), strict=True):
+            row["keypoints"] = points
+    return rows
