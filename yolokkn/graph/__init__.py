@@ -1,6 +1,7 @@
 """Model files as graphs: ONNX read and written without the onnx package, darknet turned into ONNX."""
 
 from yolokkn.graph.cost import ModelCost, model_cost
+from yolokkn.graph.darknet_onnx import darknet_to_onnx, find_names
 from yolokkn.graph.onnx_build import GraphBuilder
 from yolokkn.graph.onnx_file import Model, TensorInfo, parse_model, read_model
 
@@ -9,6 +10,8 @@ __all__ = [
     "Model",
     "ModelCost",
     "TensorInfo",
+    "darknet_to_onnx",
+    "find_names",
     "model_cost",
     "parse_model",
     "read_model",
