@@ -50,7 +50,7 @@ class RtDetrLayout(Layout):
         return ops.decode_final(
             outputs["boxes"][item],
             outputs["scores"][item],
-            outputs["labels"][item],
+            outputs["labels"][item].astype(np.int32),
             num_classes=self.num_classes,
             score_threshold=options.score_threshold,
             max_candidates=options.max_candidates,

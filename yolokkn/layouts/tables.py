@@ -158,7 +158,7 @@ class EfficientNmsLayout(Layout):
         return ops.decode_final(
             boxes,
             outputs["det_scores"][item],
-            outputs["det_classes"][item],
+            outputs["det_classes"][item].astype(np.int32),
             num_classes=self.num_classes,
             count=count,
             score_threshold=options.score_threshold,
