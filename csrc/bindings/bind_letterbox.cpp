@@ -17,7 +17,7 @@ Letterbox geometry_of(py::handle object) {
     check_letterbox(geometry);
     return geometry;
   } catch (const py::cast_error&) {
-    throw py::type_error("letterbox: geometry must hold 64-bit integers, got " +
+    throw py::type_error("letterbox: geometry must hold pairs of 64-bit integers, got " +
                          py::cast<std::string>(py::repr(object)));
   }
 }
@@ -40,6 +40,21 @@ void three_floats(py::handle object, const char* argument, float* to) {
   }
 }
 
+bool flag_of(py::handle object) {
+  if (PyBool_Check(object.ptr())) return object.ptr() == Py_True;
+  throw py::type_error("letterbox: swap_rb must be a bool, got " + py::cast<std::string>(py::repr(object)));
+}
+
+// The caller's buffer, or a new one.
+py::array output_of(py::handle object, const std::vector<int64_t>& shape) {
+  if (object.is_none()) return py::array_t<float>(shape);
+  py::array out = require_output<float>(object, shape, kName, "out");
+  if (reinterpret_cast<uintptr_t>(out.data()) % alignof(float) != 0) {
+    throw py::value_error("letterbox: out must be aligned to 4 bytes, got an unaligned view");
+  }
+  return out;
+}
+
 uint8_t pad_of(py::handle object) {
   int64_t value;
   try {
@@ -53,23 +68,21 @@ uint8_t pad_of(py::handle object) {
   return static_cast<uint8_t>(value);
 }
 
-py::array letterbox_(py::object image, py::object geometry, bool swap_rb, py::object scale, py::object offset,
+py::array letterbox_(py::object image, py::object geometry, py::object swap_rb, py::object scale, py::object offset,
                      py::object pad_value, py::object out) {
   const ImageView view = require_image(image, kName, "image");
   const Letterbox place = geometry_of(geometry);
   LetterboxValues values{};
   three_floats(scale, "scale", values.scale);
   three_floats(offset, "offset", values.offset);
-  values.swap_rb = swap_rb;
+  values.swap_rb = flag_of(swap_rb);
   values.pad_value = pad_of(pad_value);
   if (view.height != place.image_h || view.width != place.image_w) {
     throw py::value_error("letterbox: image must have the size of geometry.image_hw " +
                           shape_text({place.image_h, place.image_w}) + ", got " +
                           shape_text({view.height, view.width}));
   }
-  const std::vector<int64_t> shape{3, place.input_h, place.input_w};
-  py::array result =
-      out.is_none() ? py::array(py::array_t<float>(shape)) : require_output<float>(out, shape, kName, "out");
+  py::array result = output_of(out, {3, place.input_h, place.input_w});
   const std::span<float> buffer(static_cast<float*>(result.mutable_data()), static_cast<size_t>(result.size()));
   {
     py::gil_scoped_release nogil;

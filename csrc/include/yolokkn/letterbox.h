@@ -35,8 +35,9 @@ void check_letterbox(const Letterbox& geometry);
 //
 // The arithmetic is fixed point and the same on every instruction set. With d = below - above, the vertical step gives
 // v = 128 * above + ((128 * d * wy + 2^14) >> 15), wy of 15 bits; the horizontal one s = v0 * (2^14 - wx) + v1 * wx,
-// wx of 14 bits; the pixel's value is float(s) / 2^21. It lies within 0.03 of exact bilinear interpolation, on the
-// scale of 0 to 255, and is exact where a weight is a multiple of 2^-7 (no resize, and whole ratios 2:1, 3:1, 4:1 ...).
+// wx of 14 bits; the pixel's value is float(s) / 2^21. It lies within 0.02 of exact bilinear interpolation, on the
+// scale of 0 to 255, and is exact where the weights are multiples of 2^-7 (no resize, and whole ratios 2:1, 3:1, 4:1
+// ...).
 void letterbox(ImageView image, const Letterbox& geometry, const LetterboxValues& values, std::span<float> out);
 
 }  // namespace yolokkn
