@@ -5,8 +5,19 @@ from __future__ import annotations
 from yolokkn.ops import reference
 from yolokkn.ops._native import instruction_set
 from yolokkn.ops.iou import pairwise_iou
+from yolokkn.ops.masks import assemble_masks, decode_rle, encode_rle, mask_polygons, paint_masks
 
-__all__ = ["implementations", "instruction_set", "pairwise_iou", "reference"]
+__all__ = [
+    "assemble_masks",
+    "decode_rle",
+    "encode_rle",
+    "implementations",
+    "instruction_set",
+    "mask_polygons",
+    "paint_masks",
+    "pairwise_iou",
+    "reference",
+]
 
 
 def implementations() -> tuple[str, ...]:
