@@ -67,5 +67,6 @@ void bind_iou(py::module_& module);
 void bind_letterbox(py::module_& module);
 void bind_keypoints(py::module_& module);
 void bind_nms(py::module_& module);
+void bind_masks(py::module_& module);
 
 }  // namespace yolokkn::bindings

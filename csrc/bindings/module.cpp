@@ -21,4 +21,5 @@ PYBIND11_MODULE(_native, module) {
   bind_letterbox(module);
   bind_keypoints(module);
   bind_nms(module);
+  bind_masks(module);
 }

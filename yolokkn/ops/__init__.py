@@ -11,23 +11,29 @@ from yolokkn.ops.decode_heads import decode_heads
 from yolokkn.ops.iou import pairwise_iou
 from yolokkn.ops.keypoints import decode_keypoints, inverse_letterbox
 from yolokkn.ops.letterbox import letterbox
+from yolokkn.ops.masks import assemble_masks, decode_rle, encode_rle, mask_polygons, paint_masks
 from yolokkn.ops.nms import nms
 
 __all__ = [
     "Candidates",
+    "assemble_masks",
     "decode_channels",
     "decode_final",
     "decode_heads",
     "decode_keypoints",
     "decode_queries",
+    "decode_rle",
     "decode_rows",
     "decode_table",
+    "encode_rle",
     "gather_extras",
     "implementations",
     "instruction_set",
     "inverse_letterbox",
     "letterbox",
+    "mask_polygons",
     "nms",
+    "paint_masks",
     "pairwise_iou",
     "reference",
 ]

@@ -1,0 +1,236 @@
+// Hot loops of the masks, compiled once per instruction set. Every path does the same float operations in the same
+// order.
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "mask_kernels.h"
+
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+namespace yolokkn::YOLOKKN_ISA {
+namespace {
+
+constexpr int64_t kNodeBlock = 32;  // columns of one pass over the planes
+
+#ifdef __AVX2__
+
+alignas(32) constexpr int32_t kLaneMasks[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+
+__m256i first_lanes(int64_t count) noexcept {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMasks + 8 - count));
+}
+
+__m256 finite_or_zero(__m256 value) noexcept {
+  const __m256 magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), value);
+  return _mm256_and_ps(value, _mm256_cmp_ps(magnitude, _mm256_set1_ps(FLT_MAX), _CMP_LE_OQ));
+}
+
+__m256 step(__m256 sum, __m256 coeff, const float* plane) noexcept {
+  return _mm256_add_ps(sum, _mm256_mul_ps(coeff, _mm256_loadu_ps(plane)));
+}
+
+void logits_32(const float* row, const NodeRegion& region, const float* coeffs, float* out) noexcept {
+  __m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (int64_t p = 0; p < region.planes; ++p, row += region.plane_stride) {
+    const __m256 coeff = _mm256_set1_ps(coeffs[p]);
+    for (int i = 0; i < 4; ++i) sum[i] = step(sum[i], coeff, row + 8 * i);
+  }
+  for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + 8 * i, finite_or_zero(sum[i]));
+}
+
+// Up to 8 columns; two rows at once would need two loads as well, so that one row it is.
+void logits_8(const float* row, const NodeRegion& region, const float* coeffs, int64_t cols, float* out) noexcept {
+  const __m256i lanes = first_lanes(cols);
+  __m256 sum = _mm256_setzero_ps();
+  for (int64_t p = 0; p < region.planes; ++p, row += region.plane_stride) {
+    sum = _mm256_add_ps(sum, _mm256_mul_ps(_mm256_set1_ps(coeffs[p]), _mm256_maskload_ps(row, lanes)));
+  }
+  _mm256_maskstore_ps(out, lanes, finite_or_zero(sum));
+}
+
+void node_logits(const NodeRegion& region, const float* coeffs, float* logits, int64_t ld) noexcept {
+  for (int64_t r = 0; r < region.rows; ++r) {
+    const float* row = region.prototypes + r * region.row_stride;
+    float* out = logits + r * ld;
+    int64_t c = 0;
+    for (; c + kNodeBlock <= region.cols; c += kNodeBlock) logits_32(row + c, region, coeffs, out + c);
+    for (; c < region.cols; c += 8) {
+      logits_8(row + c, region, coeffs, region.cols - c < 8 ? region.cols - c : 8, out + c);
+    }
+  }
+}
+
+// v[0, cols] with v[cols] = v[cols - 1]; reads and writes up to 7 floats more.
+void lerp_rows(const MaskRow& row) noexcept {
+  const __m256 lower = _mm256_set1_ps(row.lower_weight);
+  const __m256 upper = _mm256_set1_ps(1.0f - row.lower_weight);
+  for (int64_t c = 0; c < row.cols; c += 8) {
+    const __m256 a = _mm256_mul_ps(upper, _mm256_loadu_ps(row.upper + c));
+    const __m256 b = _mm256_mul_ps(lower, _mm256_loadu_ps(row.lower + c));
+    _mm256_storeu_ps(row.lerped + c, _mm256_add_ps(a, b));
+  }
+  row.lerped[row.cols] = row.lerped[row.cols - 1];
+}
+
+// Bit i: the signs of nodes[i] and nodes[i + 1] differ; count of 8 at most.
+uint32_t mixed_cells(const float* nodes, int64_t count) noexcept {
+  const __m256 zero = _mm256_setzero_ps();
+  const __m256 left = _mm256_cmp_ps(_mm256_loadu_ps(nodes), zero, _CMP_GT_OQ);
+  const __m256 right = _mm256_cmp_ps(_mm256_loadu_ps(nodes + 1), zero, _CMP_GT_OQ);
+  const auto bits = static_cast<uint32_t>(_mm256_movemask_ps(_mm256_xor_ps(left, right)));
+  return count >= 8 ? bits : bits & ((1u << count) - 1u);
+}
+
+void fill(uint8_t* out, int64_t begin, int64_t end, bool inside) noexcept {
+  const __m256i value = _mm256_set1_epi8(inside ? 1 : 0);
+  for (int64_t x = begin; x < end; x += 32) _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + x), value);
+}
+
+void mixed_cell(const float* weights, int64_t begin, int64_t end, float left, float right, uint8_t* out) noexcept {
+  const __m256 l = _mm256_set1_ps(left);
+  const __m256 r = _mm256_set1_ps(right);
+  const __m256 one = _mm256_set1_ps(1.0f);
+  for (int64_t x = begin; x < end; x += 8) {
+    const __m256 w = _mm256_loadu_ps(weights + x);
+    const __m256 value = _mm256_add_ps(_mm256_mul_ps(_mm256_sub_ps(one, w), l), _mm256_mul_ps(w, r));
+    const __m256i set = _mm256_castps_si256(_mm256_cmp_ps(value, _mm256_setzero_ps(), _CMP_GT_OQ));
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(set), _mm256_extracti128_si256(set, 1));
+    const __m128i bytes = _mm_and_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + x), bytes);
+  }
+}
+
+int64_t row_changes(const uint8_t* upper, const uint8_t* lower, int64_t width, int32_t* columns) noexcept {
+  const __m256i zero = _mm256_setzero_si256();
+  int32_t* out = columns;
+  for (int64_t x = 0; x < width; x += 32) {
+    const __m256i a = _mm256_cmpeq_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(upper + x)), zero);
+    const __m256i b = _mm256_cmpeq_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(lower + x)), zero);
+    auto bits = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_xor_si256(a, b)));
+    if (width - x < 32) bits &= (1u << (width - x)) - 1u;
+    for (; bits != 0; bits &= bits - 1) *out++ = static_cast<int32_t>(x) + __builtin_ctz(bits);
+  }
+  return out - columns;
+}
+
+int64_t next_start(const uint8_t* row, int64_t begin, int64_t width) noexcept {
+  const __m256i one = _mm256_set1_epi8(1);
+  for (int64_t x = begin; x < width; x += 32) {
+    const __m256i here = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + x));
+    const __m256i left = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + x - 1));
+    const __m256i starts =
+        _mm256_and_si256(_mm256_cmpeq_epi8(here, one), _mm256_cmpeq_epi8(left, _mm256_setzero_si256()));
+    const auto bits = static_cast<uint32_t>(_mm256_movemask_epi8(starts));
+    if (bits != 0) return x + __builtin_ctz(bits);
+  }
+  return width;
+}
+
+#else
+
+void node_logits(const NodeRegion& region, const float* coeffs, float* logits, int64_t ld) noexcept {
+  for (int64_t r = 0; r < region.rows; ++r) {
+    for (int64_t begin = 0; begin < region.cols; begin += kNodeBlock) {
+      const int64_t count = region.cols - begin < kNodeBlock ? region.cols - begin : kNodeBlock;
+      const float* row = region.prototypes + r * region.row_stride + begin;
+      float sum[kNodeBlock] = {};
+      for (int64_t p = 0; p < region.planes; ++p, row += region.plane_stride) {
+        for (int64_t c = 0; c < count; ++c) sum[c] = sum[c] + coeffs[p] * row[c];
+      }
+      float* out = logits + r * ld + begin;
+      for (int64_t c = 0; c < count; ++c) out[c] = std::fabs(sum[c]) <= FLT_MAX ? sum[c] : 0.0f;
+    }
+  }
+}
+
+void lerp_rows(const MaskRow& row) noexcept {
+  const float lower = row.lower_weight;
+  const float upper = 1.0f - lower;
+  for (int64_t c = 0; c < row.cols; ++c) row.lerped[c] = upper * row.upper[c] + lower * row.lower[c];
+  row.lerped[row.cols] = row.lerped[row.cols - 1];
+}
+
+uint32_t mixed_cells(const float* nodes, int64_t count) noexcept {
+  uint32_t bits = 0;
+  for (int64_t i = 0; i < 8 && i < count; ++i) {
+    bits |= static_cast<uint32_t>((nodes[i] > 0.0f) != (nodes[i + 1] > 0.0f)) << i;
+  }
+  return bits;
+}
+
+void fill(uint8_t* out, int64_t begin, int64_t end, bool inside) noexcept {
+  if (begin < end) std::memset(out + begin, inside ? 1 : 0, static_cast<size_t>(end - begin));
+}
+
+void mixed_cell(const float* weights, int64_t begin, int64_t end, float left, float right, uint8_t* out) noexcept {
+  for (int64_t x = begin; x < end; ++x) {
+    out[x] = (1.0f - weights[x]) * left + weights[x] * right > 0.0f ? 1 : 0;
+  }
+}
+
+uint64_t load_8(const uint8_t* bytes) noexcept {
+  uint64_t word;
+  std::memcpy(&word, bytes, sizeof(word));
+  return word;
+}
+
+int64_t row_changes(const uint8_t* upper, const uint8_t* lower, int64_t width, int32_t* columns) noexcept {
+  int64_t count = 0;
+  for (int64_t x = 0; x < width; x += 8) {
+    if (load_8(upper + x) == load_8(lower + x)) continue;
+    for (int64_t i = x; i < x + 8 && i < width; ++i) {
+      if ((upper[i] == 0) != (lower[i] == 0)) columns[count++] = static_cast<int32_t>(i);
+    }
+  }
+  return count;
+}
+
+int64_t next_start(const uint8_t* row, int64_t begin, int64_t width) noexcept {
+  for (int64_t x = begin; x < width; x += 8) {
+    if (load_8(row + x) == 0) continue;
+    for (int64_t i = x; i < x + 8 && i < width; ++i) {
+      if (row[i] == 1 && row[i - 1] == 0) return i;
+    }
+  }
+  return width;
+}
+
+#endif
+
+// Between two nodes of the same sign the sample keeps it, whatever the weight: only cells whose nodes differ are
+// computed.
+void mask_row(const MaskRow& row, uint8_t* out) noexcept {
+  lerp_rows(row);
+  int64_t x = 0;
+  bool inside = row.lerped[0] > 0.0f;
+  for (int64_t c = 0; c < row.cols; c += 8) {
+    for (uint32_t mixed = mixed_cells(row.lerped + c, row.cols - c); mixed != 0; mixed &= mixed - 1) {
+      const int64_t cell = c + __builtin_ctz(mixed);
+      const int64_t begin = cell > 0 ? row.cell_ends[cell - 1] : 0;
+      fill(out, x, begin, inside);
+      mixed_cell(row.weights, begin, row.cell_ends[cell], row.lerped[cell], row.lerped[cell + 1], out);
+      x = row.cell_ends[cell];
+      inside = !inside;
+    }
+  }
+  fill(out, x, row.width, inside);
+}
+
+void xor_row(uint8_t* row, const uint8_t* above, int64_t width) noexcept {
+  for (int64_t x = 0; x < width; ++x) row[x] = static_cast<uint8_t>(row[x] ^ above[x]);
+}
+
+void copy_bits(const uint8_t* from, int64_t count, uint8_t* to) noexcept {
+  for (int64_t x = 0; x < count; ++x) to[x] = from[x] != 0 ? 1 : 0;
+}
+
+}  // namespace
+
+extern const MaskKernels kMaskKernels;
+const MaskKernels kMaskKernels{node_logits, mask_row, row_changes, xor_row, copy_bits, next_start};
+
+}  // namespace yolokkn::YOLOKKN_ISA
