@@ -15,6 +15,10 @@ class LayoutError(ModelError):
     """What a model's outputs mean is unknown or ambiguous."""
 
 
+class DataError(YolokknError):
+    """A file of annotations or results cannot be read, or does not hold what it must."""
+
+
 class SourceError(YolokknError):
     """A source of frames cannot be opened or read."""
 

@@ -1,0 +1,148 @@
+"""COCO data sets and results made at random, with every hard case in them, and the reference tool as an oracle."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+AREA_EDGES = (32.0**2, 96.0**2)
+
+
+def oracle(content: dict[str, Any], results: list[dict[str, Any]], iou_type: str, **params: Any) -> np.ndarray:
+    """The figures of pycocotools, in its order."""
+    cocoeval = pytest.importorskip("pycocotools.cocoeval")
+    coco = pytest.importorskip("pycocotools.coco")
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = coco.COCO()
+        truth.dataset = copy.deepcopy(content)
+        truth.dataset.setdefault("info", {})
+        truth.createIndex()
+        if results:
+            found = truth.loadRes(copy.deepcopy(results))
+        else:
+            found = coco.COCO()
+            found.dataset = {"images": [], "annotations": [], "categories": []}
+            found.createIndex()
+        run = cocoeval.COCOeval(truth, found, iou_type)
+        for name, value in params.items():
+            setattr(run.params, name, value)
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return np.array(run.stats)
+
+
+def random_content(rng: np.random.Generator, iou_type: str, num_images: int = 6, num_categories: int = 4):
+    """A data set whose last category and last picture have nothing in them; areas sit on the ranges' edges at times."""
+    images = [
+        {
+            "id": int(i),
+            "file_name": f"{i}.jpg",
+            "height": int(rng.integers(60, 200)),
+            "width": int(rng.integers(60, 200)),
+        }
+        for i in rng.permutation(np.arange(1, 4 * num_images))[:num_images]
+    ]
+    categories = [{"id": 3 * i + 2, "name": f"thing {i}"} for i in range(num_categories)]
+    annotations: list[dict[str, Any]] = []
+    for image in images[:-1]:
+        for _ in range(rng.integers(0, 9)):
+            category = categories[rng.integers(0, max(num_categories - 1, 1))]
+            annotations.append(_annotation(rng, len(annotations) + 1, image, category["id"], iou_type))
+    rng.shuffle(annotations)  # type: ignore[arg-type]
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def _annotation(rng, number, image, category_id, iou_type):
+    x, y, w, h = _box(rng, image)
+    area = float(rng.choice([w * h * 0.7, w * h, *AREA_EDGES, 0.0], p=[0.4, 0.4, 0.08, 0.08, 0.04]))
+    crowd = int(rng.random() < 0.15)
+    row = {"id": number, "image_id": image["id"], "category_id": category_id, "iscrowd": crowd, "area": area}
+    row["bbox"] = [x, y, w, h]
+    if iou_type == "segm":
+        row["segmentation"] = random_rle(rng, image, [x, y, w, h]) if crowd else random_polygons(rng, [x, y, w, h])
+    if iou_type == "keypoints":
+        v = rng.integers(0, 3, 17) * (rng.random() < 0.85)
+        points = np.stack([rng.uniform(x, x + w, 17).round(), rng.uniform(y, y + h, 17).round(), v], axis=1)
+        row["keypoints"] = (points * (v > 0)[:, None]).ravel().tolist()
+        row["num_keypoints"] = int((v > 0).sum())
+    return row
+
+
+def _box(rng, image):
+    w, h = rng.uniform(4, image["width"]), rng.uniform(4, image["height"])
+    x, y = rng.uniform(0, image["width"] - w), rng.uniform(0, image["height"] - h)
+    return [round(float(v), int(rng.integers(0, 3))) for v in (x, y, w, h)]
+
+
+def random_polygons(rng: np.random.Generator, box: list[float]) -> list[list[float]]:
+    """One to three polygons about a box: convex or tangled, partly outside the picture, some closed by hand."""
+    x, y, w, h = box
+    polygons = []
+    for _ in range(rng.integers(1, 4)):
+        count = int(rng.integers(3, 12))
+        angle = rng.uniform(0, 2 * np.pi, count)
+        if rng.random() < 0.7:
+            angle.sort()
+        radius = rng.uniform(0.2, 0.75, count)
+        points = np.stack([x + w * (0.5 + radius * np.cos(angle)), y + h * (0.5 + radius * np.sin(angle))], axis=1)
+        if rng.random() < 0.3:
+            points = np.concatenate([points, points[:1]])
+        polygons.append(points.round(int(rng.integers(0, 4))).ravel().tolist())
+    return polygons
+
+
+def random_rle(rng: np.random.Generator, image: dict[str, Any], box: list[float], packed: bool | None = None):
+    """A noisy blob as a run-length encoding, as a string or as counts."""
+    mask_tool = pytest.importorskip("pycocotools.mask")
+    bitmap = np.zeros((image["height"], image["width"]), np.uint8, order="F")
+    x, y, w, h = (int(v) for v in box)
+    bitmap[max(y, 0) : y + h + 1, max(x, 0) : x + w + 1] = 1
+    bitmap &= (rng.random(bitmap.shape) < 0.9).astype(np.uint8)
+    rle = mask_tool.encode(bitmap)
+    if rng.random() < 0.5 if packed is None else packed:
+        return {"size": rle["size"], "counts": rle["counts"].decode()}
+    flat = bitmap.ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat, prepend=0, append=1 - flat[-1]))
+    return {"size": rle["size"], "counts": np.diff(edges, prepend=0).tolist()}
+
+
+def random_results(rng: np.random.Generator, content: dict[str, Any], iou_type: str, with_boxes: bool = False):
+    """Jittered objects, exact ones, duplicates, wrong classes and inventions; scores with ties."""
+    images = {image["id"]: image for image in content["images"]}
+    categories = [category["id"] for category in content["categories"]]
+    results = []
+    for row in content["annotations"]:
+        for _ in range(rng.integers(0, 4)):
+            category = row["category_id"] if rng.random() < 0.9 else int(rng.choice(categories))
+            results.append(_result(rng, images[row["image_id"]], category, row, iou_type, with_boxes))
+    for image in content["images"]:
+        for _ in range(rng.integers(0, 6)):
+            row = _annotation(rng, 0, image, int(rng.choice(categories)), iou_type)
+            results.append(_result(rng, image, row["category_id"], row, iou_type, with_boxes))
+    rng.shuffle(results)  # type: ignore[arg-type]
+    return results
+
+
+def _result(rng, image, category_id, row, iou_type, with_boxes):
+    jitter = rng.choice([0.0, 0.03, 0.1, 0.2])
+    x, y, w, h = row["bbox"]
+    box = [x + w * rng.normal(0, jitter), y + h * rng.normal(0, jitter), w * np.exp(rng.normal(0, jitter)), h]
+    score = round(float(rng.random()), int(rng.integers(1, 4)))
+    out = {"image_id": image["id"], "category_id": category_id, "score": score}
+    box = [float(v) for v in box]
+    if iou_type == "bbox" or with_boxes:
+        out["bbox"] = box
+    if iou_type == "segm":
+        inside = [min(max(box[0], 0.0), image["width"] - 2.0), min(max(box[1], 0.0), image["height"] - 2.0), *box[2:]]
+        out["segmentation"] = random_rle(rng, image, inside, packed=True)
+    if iou_type == "keypoints":
+        points = np.array(row["keypoints"]).reshape(17, 3)
+        points[:, :2] += rng.normal(0, 1, (17, 2)) * jitter * (w + h) / 4
+        out["keypoints"] = points.ravel().tolist()
+    return out
