@@ -62,5 +62,6 @@ py::array_t<T> to_array(std::vector<T>&& values, const std::vector<py::ssize_t>&
 
 // One function per topic; module.cpp lists them.
 void bind_iou(py::module_& module);
+void bind_tracking(py::module_& module);
 
 }  // namespace yolokkn::bindings

@@ -16,4 +16,5 @@ PYBIND11_MODULE(_native, module) {
   });
   module.def("instruction_set", [] { return isa_name(active_isa()); });
   bind_iou(module);
+  bind_tracking(module);
 }
