@@ -68,5 +68,6 @@ void bind_letterbox(py::module_& module);
 void bind_keypoints(py::module_& module);
 void bind_nms(py::module_& module);
 void bind_masks(py::module_& module);
+void bind_tracking(py::module_& module);
 
 }  // namespace yolokkn::bindings

@@ -22,4 +22,5 @@ PYBIND11_MODULE(_native, module) {
   bind_keypoints(module);
   bind_nms(module);
   bind_masks(module);
+  bind_tracking(module);
 }

@@ -1,1 +1,20 @@
-"""Trackers: Python face of the C++ ones."""
+"""Trackers: Python face of the C++ ones. Their slow twins, the specification, are in `yolokkn.tracking.reference`."""
+
+from __future__ import annotations
+
+from yolokkn.tracking.settings import ByteTrackSettings, ClassPolicy, SortSettings
+from yolokkn.tracking.trackers import TRACK_STATES, TRACKERS, ByteTrack, LiveTracks, Sort, Tracker, assign, create
+
+__all__ = [
+    "TRACKERS",
+    "TRACK_STATES",
+    "ByteTrack",
+    "ByteTrackSettings",
+    "ClassPolicy",
+    "LiveTracks",
+    "Sort",
+    "SortSettings",
+    "Tracker",
+    "assign",
+    "create",
+]

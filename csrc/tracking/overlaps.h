@@ -1,0 +1,70 @@
+// All overlapping pairs of two sets of boxes, found through a uniform grid instead of trying every pair.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "yolokkn/kalman.h"
+
+namespace yolokkn {
+
+class OverlapFinder {
+ public:
+  // Prepares for queries against these boxes: finite, with an area. The span must live as long as the queries.
+  void build(std::span<const CornerBox> boxes);
+
+  // Calls found(index, iou) once for each box that overlaps the query, in no particular order.
+  template <typename Found>
+  void query(const CornerBox& box, Found&& found) const {
+    const double area = (box.x2 - box.x1) * (box.y2 - box.y1);
+    if (num_x_ == 0) {
+      for (size_t i = 0; i < boxes_.size(); ++i) test(box, area, static_cast<int32_t>(i), found);
+      return;
+    }
+    const Cells own = cells_of(box);
+    for (int32_t y = own.y0; y <= own.y1; ++y) {
+      for (int32_t x = own.x0; x <= own.x1; ++x) {
+        const auto cell = static_cast<size_t>(y) * static_cast<size_t>(num_x_) + static_cast<size_t>(x);
+        for (int64_t k = cell_begin_[cell]; k < cell_begin_[cell + 1]; ++k) {
+          const Entry entry = entries_[static_cast<size_t>(k)];
+          // A pair is looked at in one cell only: the one of the top-left corner of what they share.
+          if (std::max<int32_t>(own.x0, entry.x0) == x && std::max<int32_t>(own.y0, entry.y0) == y)
+            test(box, area, entry.index, found);
+        }
+      }
+    }
+  }
+
+ private:
+  struct Cells {
+    int32_t x0, y0, x1, y1;  // inclusive
+  };
+  struct Entry {
+    int32_t index;
+    int16_t x0, y0;  // first cell of the box
+  };
+
+  template <typename Found>
+  void test(const CornerBox& a, double area, int32_t index, Found& found) const {
+    const CornerBox& b = boxes_[static_cast<size_t>(index)];
+    const double width = std::min(a.x2, b.x2) - std::max(a.x1, b.x1);
+    const double height = std::min(a.y2, b.y2) - std::max(a.y1, b.y1);
+    if (!(width > 0.0 && height > 0.0)) return;
+    const double shared = width * height;
+    found(index, shared / (area + (b.x2 - b.x1) * (b.y2 - b.y1) - shared));
+  }
+  Cells cells_of(const CornerBox& box) const noexcept;
+  void choose_grid();
+  void fill_grid();
+
+  std::span<const CornerBox> boxes_;
+  int32_t num_x_ = 0, num_y_ = 0;  // 0: few boxes, no grid
+  double left_ = 0.0, top_ = 0.0, cells_per_x_ = 0.0, cells_per_y_ = 0.0;
+  std::vector<int64_t> cell_begin_;
+  std::vector<Entry> entries_;
+  std::vector<Cells> spans_;
+};
+
+}  // namespace yolokkn

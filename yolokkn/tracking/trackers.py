@@ -1,0 +1,188 @@
+"""The trackers' Python face: settings in, C++ underneath."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from yolokkn.ops import _native
+from yolokkn.tracking.settings import (
+    ByteTrackSettings,
+    ClassPolicy,
+    SortSettings,
+    check_class_policy,
+    check_frame_rate,
+    make_settings,
+    nearest,
+)
+
+TRACK_STATES = ("tentative", "tracked", "lost")
+
+
+@dataclass(frozen=True, eq=False)
+class LiveTracks:
+    """What a tracker follows at the time of its last update, oldest first.
+
+    Attributes:
+        boxes: (T, 4) float32 xyxy: the filter's estimate; for a lost track its prediction.
+        track_ids: (T,) int64, -1 while tentative.
+        scores: (T,) float32 of the last detection.
+        class_ids: (T,) int32.
+        states: (T,) uint8, an index into TRACK_STATES.
+        ages: (T,) float64 nominal frames since the track was last seen.
+    """
+
+    boxes: np.ndarray
+    track_ids: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    states: np.ndarray
+    ages: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+class Tracker:
+    """A multi-object tracker: gives the detections of one frame after the other their identities.
+
+    Ids start at 1 and belong to the object: two trackers know nothing of each other. Updates from several threads take
+    turns, and release the GIL. A tracker never raises on the values of its detections: rows that are not finite or
+    have no area get -1.
+
+    Time counts in nominal frames, 1 / frame_rate seconds each. Tracks are predicted over the time between two
+    timestamps; a step within 5 % of a nominal frame counts as exactly one, and a step that cannot be trusted (backwards,
+    repeated, not finite, below 0.1 or above 30 nominal frames) is predicted as one. Ages grow by the true time.
+
+    Attributes:
+        name: What `create` knows it by.
+        settings: Its frozen settings.
+        frame_rate: Nominal frames a second.
+        class_policy: "strict" or "agnostic".
+    """
+
+    name: str = ""
+    settings_type: type = object
+
+    def __init__(self, settings: Any = None, *, frame_rate: float = 30.0, class_policy: ClassPolicy = "strict") -> None:
+        owner = type(self).__name__
+        if settings is not None and not isinstance(settings, self.settings_type):
+            raise TypeError(f"{owner}: settings must be {self.settings_type.__name__}, got {type(settings).__name__}")
+        self.settings = self.settings_type() if settings is None else settings
+        self.frame_rate = check_frame_rate(owner, frame_rate)
+        self.class_policy = check_class_policy(owner, class_policy)
+        make = getattr(_native, f"make_{self.name}")
+        self._native = make(frame_rate=self.frame_rate, strict=class_policy == "strict", **asdict(self.settings))
+
+    def update(
+        self, boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, timestamp_s: float | None = None
+    ) -> np.ndarray:
+        """Give the detections of the next frame their identities.
+
+        Args:
+            boxes: (N, 4) float32 xyxy, frame pixels.
+            scores: (N,) float32.
+            class_ids: (N,) int32.
+            timestamp_s: Time of the frame in seconds; without it, one nominal frame has passed.
+
+        Returns:
+            (N,) int64 track ids in the detections' order, 1 or more; -1 where a detection belongs to no confirmed track.
+
+        Raises:
+            TypeError: A dtype is wrong.
+            ValueError: A shape is wrong or an array is not C-contiguous.
+
+        Example:
+            >>> tracker = create("bytetrack")
+            >>> box = np.array([[10, 10, 50, 90]], np.float32)
+            >>> tracker.update(box, np.array([0.9], np.float32), np.array([0], np.int32)).tolist()
+            [1]
+            >>> tracker.update(box + 2, np.array([0.8], np.float32), np.array([0], np.int32)).tolist()
+            [1]
+        """
+        return self._native.update(boxes, scores, class_ids, timestamp_s)
+
+    def tracks(self) -> LiveTracks:
+        """Return the live tracks, seen or not: for drawing predicted boxes."""
+        return LiveTracks(*self._native.tracks())
+
+    def reset(self) -> None:
+        """Forget everything: the next update is the first, ids start at 1 again."""
+        self._native.reset()
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.settings}, frame_rate={self.frame_rate}, class_policy={self.class_policy!r})"
+        )
+
+
+class Sort(Tracker):
+    """SORT: Kalman filter of centre, area and aspect, exact assignment by IoU (Bewley et al., 2016)."""
+
+    name = "sort"
+    settings_type = SortSettings
+    settings: SortSettings
+
+
+class ByteTrack(Tracker):
+    """ByteTrack: detections of low score keep alive what those of high score have missed (Zhang et al., 2022)."""
+
+    name = "bytetrack"
+    settings_type = ByteTrackSettings
+    settings: ByteTrackSettings
+
+
+_CLASSES: Mapping[str, type[Tracker]] = {cls.name: cls for cls in (Sort, ByteTrack)}
+TRACKERS: tuple[str, ...] = tuple(_CLASSES)
+
+
+def create(name: str, *, frame_rate: float = 30.0, class_policy: ClassPolicy = "strict", **settings: Any) -> Tracker:
+    """Make a tracker by its name.
+
+    Args:
+        name: One of TRACKERS.
+        frame_rate: Nominal frames a second: the time unit of the motion model and of the age limits.
+        class_policy: "strict": a track only matches detections of its class; "agnostic": classes are ignored, a track
+            has that of its last detection.
+        **settings: Fields of the tracker's settings, e.g. SortSettings or ByteTrackSettings.
+
+    Raises:
+        ValueError: The tracker or a setting is unknown (the message names the nearest), or a value is out of its range.
+
+    Example:
+        >>> create("bytetrack", frame_rate=25, track_buffer=60).settings.track_buffer
+        60
+    """
+    if name not in _CLASSES:
+        raise ValueError(
+            f"create: name must be one of {', '.join(TRACKERS)}, got {name!r}{nearest(str(name), TRACKERS)}"
+        )
+    cls = _CLASSES[name]
+    return cls(make_settings(cls.settings_type, name, settings), frame_rate=frame_rate, class_policy=class_policy)
+
+
+def assign(costs: np.ndarray, max_cost: float) -> np.ndarray:
+    """Solve the gated assignment exactly.
+
+    Chooses pairs of a row and a column, each used at most once, such that the costs of the pairs plus `max_cost` for every
+    row left alone are least. Ties: see `yolokkn.tracking.reference.assign`.
+
+    Args:
+        costs: (N, M) float32; NaN, -inf, or more than `max_cost` means that the pair must not be made.
+        max_cost: Cost of leaving a row alone.
+
+    Returns:
+        (K, 2) int64 row, column; rows ascending.
+
+    Raises:
+        TypeError: costs is not float32.
+        ValueError: costs is not two-dimensional and C-contiguous.
+
+    Example:
+        >>> assign(np.array([[0.1, 0.2], [0.2, 0.9], [0.7, 0.7]], np.float32), 0.5).tolist()
+        [[0, 1], [1, 0]]
+    """
+    return _native.assign(costs, max_cost)
