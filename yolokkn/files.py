@@ -39,3 +39,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise FileExistsError unless the file is new or may be replaced."""
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path}: exists already; give another name, or --overwrite to replace it")

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
-from yolokkn.cli.frames import progress, refuse_existing
 from yolokkn.cli.model_options import add_model_options, load_model
-from yolokkn.runtime.evaluate import IOU_TYPES, collect_coco_results, find_coco_files
+from yolokkn.cli.progress import progress
+from yolokkn.evaluation.coco import IOU_TYPES, CocoDataset, evaluate_boxes, write_results
+from yolokkn.files import refuse_existing, write_atomically
+from yolokkn.runtime.evaluate import collect_coco_results, find_coco_files
 
 EXAMPLES = """examples:
   yolokkn evaluate coco --model yolox_nano.onnx --data coco/ --iou 0.65
@@ -49,9 +51,6 @@ def main(argv: Sequence[str]) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run the model over the images and print the table."""
-    from yolokkn.evaluation import CocoDataset, evaluate_coco, write_results
-    from yolokkn.files import write_atomically
-
     model = load_model(
         args,
         score_threshold=args.conf,
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         results = collect_coco_results(model, dataset, images, iou_type, args.threads, advance)
     if results_file is not None:
         write_results(results_file, results)
-    metrics = evaluate_coco(dataset, results, iou_type=iou_type)
+    metrics = evaluate_boxes(dataset, results, iou_type=iou_type)
     print(metrics.table())
     if args.json:
         write_atomically(Path(args.json), json.dumps(metrics.to_dict(), indent=2) + "\n")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import EXIT_INCOMPLETE, EXIT_OK, flag
 from yolokkn.cli.model_options import add_model_options, load_model
-from yolokkn.files import write_atomically
+from yolokkn.cli.progress import progress
+from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import POLICIES, run_pipeline
 from yolokkn.runtime.sinks import open_sink
@@ -177,44 +176,6 @@ def free_folder(folder: Path, overwrite: bool) -> Path:
     while folder.with_name(f"{folder.name}{number}").exists():
         number += 1
     return folder.with_name(f"{folder.name}{number}")
-
-
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise FileExistsError unless the file is new or may be replaced."""
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path}: exists already; give another name, or --overwrite to replace it")
-
-
-@contextmanager
-def progress(total: int | None, quiet: bool) -> Iterator[Any]:
-    """Show a progress bar on a terminal; yields the function that counts one frame."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:6.1f} frames/s"), TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total, rate=0.0)
-        started, count = time.monotonic(), 0
-
-        def advance() -> None:
-            nonlocal count
-            count += 1
-            bar.update(task, completed=count, rate=count / max(time.monotonic() - started, 1e-6))
-
-        yield advance
 
 
 def show(frame: Any, result: Detections) -> bool:

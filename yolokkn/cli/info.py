@@ -73,11 +73,11 @@ def describe(model: Model, path: str) -> dict[str, Any]:
 
 def model_cost_of(path: str, input_hw: tuple[int, int]) -> Any:
     """Count parameters and operations of a model file."""
-    from yolokkn.graph import darknet_to_onnx, model_cost, read_model
+    from yolokkn.graph import darknet_to_onnx, model_cost, parse_model, read_model
 
     file = Path(path)
     if file.suffix.lower() in (".cfg", ".weights"):
-        parsed = read_model(darknet_to_onnx(file.with_suffix(".cfg"), file.with_suffix(".weights")))
+        parsed = parse_model(darknet_to_onnx(file.with_suffix(".cfg"), file.with_suffix(".weights")))
     else:
         parsed = read_model(file)
     return model_cost(parsed, input_hw)

@@ -10,7 +10,8 @@ from typing import Any
 
 from yolokkn import tracking
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
-from yolokkn.cli.frames import add_frame_options, refuse_existing, run_frames
+from yolokkn.cli.frames import add_frame_options, run_frames
+from yolokkn.files import refuse_existing
 
 EXAMPLES = """examples:
   yolokkn track --model yolox_nano.onnx --source street.mp4 --save out.mp4 --save out.jsonl

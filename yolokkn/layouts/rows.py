@@ -174,7 +174,8 @@ def _recognise_yolox(signature: ModelSignature, decoded: bool) -> Recognition | 
         return None
     if signature.op_types is None:
         return Recognition(False, "one row a cell; whether boxes are decoded cannot be seen")
-    if ("Exp" in signature.op_types) is not decoded:
+    takes_best_class = not signature.op_types.isdisjoint({"ArgMax", "TopK"})
+    if takes_best_class or ("Exp" in signature.op_types) is not decoded:
         return None
     box = "an Exp in the graph decodes the boxes" if decoded else "no Exp in the graph: boxes are not decoded"
     return Recognition(_is_yolox_name(signature), f"one row a cell, output called output, {box}")

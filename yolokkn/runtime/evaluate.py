@@ -10,14 +10,12 @@ import numpy as np
 
 from yolokkn import ops
 from yolokkn.errors import DataError
-from yolokkn.evaluation import CocoDataset, map_classes
+from yolokkn.evaluation.coco import CocoDataset, map_classes
 from yolokkn.geometry import xyxy_to_xywh
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
 from yolokkn.runtime.sources import open_source
 from yolokkn.types import Detections
-
-IOU_TYPES = ("bbox", "segm", "keypoints")
 
 
 def find_coco_files(

@@ -321,7 +321,8 @@ def _assemble(
 
 
 def _names(facts: ModelFacts, num_classes: int) -> tuple[tuple[str, ...], str]:
-    if facts.class_names is not None:
+    are_numbers = facts.class_names == tuple(str(i) for i in range(num_classes))
+    if facts.class_names is not None and not are_numbers:
         return facts.class_names, "named by the file or the caller"
     names = default_names(num_classes)
     if names:
