@@ -13,5 +13,6 @@ def letterbox(
     offset: Sequence[float],
     pad_value: int,
     out: np.ndarray | None,
+    keep_padding: bool,
 ) -> np.ndarray: ...
 def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray: ...
