@@ -40,9 +40,10 @@ void three_floats(py::handle object, const char* argument, float* to) {
   }
 }
 
-bool flag_of(py::handle object) {
+bool flag_of(py::handle object, const char* argument) {
   if (PyBool_Check(object.ptr())) return object.ptr() == Py_True;
-  throw py::type_error("letterbox: swap_rb must be a bool, got " + py::cast<std::string>(py::repr(object)));
+  throw py::type_error(std::string("letterbox: ") + argument + " must be a bool, got " +
+                       py::cast<std::string>(py::repr(object)));
 }
 
 // The caller's buffer, or a new one.
@@ -69,13 +70,17 @@ uint8_t pad_of(py::handle object) {
 }
 
 py::array letterbox_(py::object image, py::object geometry, py::object swap_rb, py::object scale, py::object offset,
-                     py::object pad_value, py::object out) {
+                     py::object pad_value, py::object out, py::object keep_padding) {
   const ImageView view = require_image(image, kName, "image");
   const Letterbox place = geometry_of(geometry);
   LetterboxValues values{};
   three_floats(scale, "scale", values.scale);
   three_floats(offset, "offset", values.offset);
-  values.swap_rb = flag_of(swap_rb);
+  values.swap_rb = flag_of(swap_rb, "swap_rb");
+  values.keep_padding = flag_of(keep_padding, "keep_padding");
+  if (values.keep_padding && out.is_none()) {
+    throw py::value_error("letterbox: out must be given with keep_padding, got None");
+  }
   values.pad_value = pad_of(pad_value);
   if (view.height != place.image_h || view.width != place.image_w) {
     throw py::value_error("letterbox: image must have the size of geometry.image_hw " +
@@ -95,7 +100,7 @@ py::array letterbox_(py::object image, py::object geometry, py::object swap_rb, 
 
 void bind_letterbox(py::module_& module) {
   module.def("letterbox", &letterbox_, py::arg("image"), py::arg("geometry"), py::arg("swap_rb"), py::arg("scale"),
-             py::arg("offset"), py::arg("pad_value"), py::arg("out"));
+             py::arg("offset"), py::arg("pad_value"), py::arg("out"), py::arg("keep_padding"));
 }
 
 }  // namespace yolokkn::bindings

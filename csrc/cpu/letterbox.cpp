@@ -133,6 +133,34 @@ LetterboxRow row_at(ImageView image, const Letterbox& g, int64_t y) noexcept {
           {nullptr, nullptr, nullptr}};
 }
 
+void fill_padding(const Letterbox& g, const LetterboxValues& values, float* out) noexcept {
+  const int64_t bottom = g.pad_top + g.resized_h;
+  const int64_t right = g.pad_left + g.resized_w;
+  for (int plane = 0; plane < 3; ++plane) {
+    const float pad = static_cast<float>(values.pad_value) * values.scale[plane] + values.offset[plane];
+    float* begin = out + plane * g.input_h * g.input_w;
+    std::fill(begin, begin + g.pad_top * g.input_w, pad);
+    std::fill(begin + bottom * g.input_w, begin + g.input_h * g.input_w, pad);
+    if (g.resized_w == g.input_w) continue;
+    for (int64_t y = g.pad_top; y < bottom; ++y) {
+      std::fill(begin + y * g.input_w, begin + y * g.input_w + g.pad_left, pad);
+      std::fill(begin + y * g.input_w + right, begin + (y + 1) * g.input_w, pad);
+    }
+  }
+}
+
+void write_content(ImageView image, const Letterbox& g, const LetterboxValues& values, float* out) {
+  const OwnedPlan plan(g, values);
+  for (int64_t y = 0; y < g.resized_h; ++y) {
+    LetterboxRow row = row_at(image, g, y);
+    for (int c = 0; c < 3; ++c) {
+      const int plane = values.swap_rb ? 2 - c : c;
+      row.planes[c] = out + (plane * g.input_h + g.pad_top + y) * g.input_w + g.pad_left;
+    }
+    letterbox_row(plan.get(), row);
+  }
+}
+
 }  // namespace
 
 void check_letterbox(const Letterbox& g) {
@@ -162,28 +190,8 @@ void letterbox(ImageView image, const Letterbox& g, const LetterboxValues& value
     fail(kName, "out must hold " + std::to_string(3 * plane_size) + " values, got " + std::to_string(out.size()));
   }
   check_overlap(image, out);
-  const OwnedPlan plan(g, values);
-  const int64_t bottom = g.pad_top + g.resized_h;
-  const int64_t right = g.pad_left + g.resized_w;
-  for (int plane = 0; plane < 3; ++plane) {
-    const float pad = static_cast<float>(values.pad_value) * values.scale[plane] + values.offset[plane];
-    float* begin = out.data() + plane * plane_size;
-    std::fill(begin, begin + g.pad_top * g.input_w, pad);
-    std::fill(begin + bottom * g.input_w, begin + plane_size, pad);
-    if (g.resized_w == g.input_w) continue;
-    for (int64_t y = g.pad_top; y < bottom; ++y) {
-      std::fill(begin + y * g.input_w, begin + y * g.input_w + g.pad_left, pad);
-      std::fill(begin + y * g.input_w + right, begin + (y + 1) * g.input_w, pad);
-    }
-  }
-  for (int64_t y = 0; y < g.resized_h; ++y) {
-    LetterboxRow row = row_at(image, g, y);
-    for (int c = 0; c < 3; ++c) {
-      const int plane = values.swap_rb ? 2 - c : c;
-      row.planes[c] = out.data() + plane * plane_size + (g.pad_top + y) * g.input_w + g.pad_left;
-    }
-    letterbox_row(plan.get(), row);
-  }
+  if (!values.keep_padding) fill_padding(g, values, out.data());
+  write_content(image, g, values, out.data());
 }
 
 }  // namespace yolokkn

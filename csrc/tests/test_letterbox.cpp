@@ -17,7 +17,7 @@ using yolokkn::ImageView;
 using yolokkn::Letterbox;
 using yolokkn::LetterboxValues;
 
-constexpr LetterboxValues kPlain{{1.0f, 1.0f, 1.0f}, {0.0f, 0.0f, 0.0f}, true, 114};
+constexpr LetterboxValues kPlain{{1.0f, 1.0f, 1.0f}, {0.0f, 0.0f, 0.0f}, true, 114, false};
 constexpr double kTolerance = 0.02;
 
 struct Picture {

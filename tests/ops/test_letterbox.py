@@ -99,6 +99,17 @@ def test_writes_into_the_callers_buffer(op):
     np.testing.assert_array_equal(blob[1], op.letterbox(image, geometry))
 
 
+@pytest.mark.parametrize("hw", [(5, 9), (9, 5), (30, 31), (32, 64)])
+def test_keeps_the_padding_of_an_earlier_call(op, hw):
+    geometry = Letterbox.fit(hw, (16, 16))
+    out = op.letterbox(random_image(hw, 1), geometry)
+    op.letterbox(random_image(hw, 2), geometry, out=out, keep_padding=True)
+    np.testing.assert_array_equal(out, op.letterbox(random_image(hw, 2), geometry))
+    marked = np.full((3, 16, 16), -7, np.float32)
+    op.letterbox(random_image(hw, 2), geometry, out=marked, keep_padding=True)
+    assert np.count_nonzero(marked == -7) == 3 * (256 - geometry.resized_hw[0] * geometry.resized_hw[1])
+
+
 @pytest.mark.parametrize("hw", [(40, 50), (20, 25), (60, 75), (90, 110)])
 def test_strided_rows_and_unmutated_input(hw):
     frame = random_image((200, 300))
@@ -140,6 +151,8 @@ READ_ONLY.flags.writeable = False
         ({"geometry": Letterbox((4, 6), (65536, 65536), (8, 8))}, ValueError, "input_hw of at most 134217728 pixels"),
         ({"geometry": Letterbox((4, 6), (8, 8, 8), (8, 8))}, TypeError, "geometry must hold pairs"),
         ({"swap_rb": "no"}, TypeError, "swap_rb must be a bool, got 'no'"),
+        ({"keep_padding": 1}, TypeError, "keep_padding must be a bool, got 1"),
+        ({"keep_padding": True}, ValueError, "out must be given with keep_padding, got None"),
         ({"scale": 1.0}, TypeError, "scale must be three numbers, got 1.0"),
         ({"scale": (1.0, 1.0)}, TypeError, "scale must be three numbers"),
         ({"scale": (1.0, 1.0, float("nan"))}, ValueError, "scale must be finite in float32"),

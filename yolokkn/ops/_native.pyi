@@ -13,6 +13,7 @@ def letterbox(
     offset: Sequence[float],
     pad_value: int,
     out: np.ndarray | None,
+    keep_padding: bool,
 ) -> np.ndarray: ...
 
 _Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]

@@ -19,6 +19,7 @@ def letterbox(
     offset: Sequence[float] = (0.0,) * 3,
     pad_value: int = 114,
     out: np.ndarray | None = None,
+    keep_padding: bool = False,
 ) -> np.ndarray:
     """Resize, pad, split into planes and scale a frame: `pixel * scale[c] + offset[c]`.
 
@@ -35,6 +36,8 @@ def letterbox(
         offset: What is added to each plane of the output.
         pad_value: What surrounds the content, 0 to 255, before scale and offset.
         out: (3, input_h, input_w) float32, C-contiguous: where the result goes, such as `blob[0]`; or None.
+        keep_padding: Leave what surrounds the content in `out` as it is, because an earlier call with the same geometry
+            and values wrote it: saves a third of the time at 16:9 in a square.
 
     Returns:
         (3, input_h, input_w) float32: `out`, or the new array.
@@ -49,4 +52,4 @@ def letterbox(
         >>> letterbox(image, geometry, scale=(1, 1, 1))[:, :2, 0].tolist()
         [[114.0, 30.0], [114.0, 20.0], [114.0, 10.0]]
     """
-    return _native.letterbox(image, geometry, swap_rb, scale, offset, pad_value, out)
+    return _native.letterbox(image, geometry, swap_rb, scale, offset, pad_value, out, keep_padding)

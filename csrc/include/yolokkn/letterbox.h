@@ -22,6 +22,7 @@ struct LetterboxValues {
   float offset[3];
   bool swap_rb;       // plane 0 takes the image's channel 2
   uint8_t pad_value;  // what surrounds the content, before scale and offset
+  bool keep_padding;  // leave what surrounds the content as it is: an earlier call wrote it
 };
 
 inline constexpr int64_t kLetterboxMaxSide = int64_t{1} << 16;
