@@ -195,6 +195,10 @@ void assemble_masks(MatrixView<const float> coeffs, PrototypesView prototypes, M
   }
   check_masks("assemble_masks", {out, crops, geometry.image_h, geometry.image_w});
   if (out.empty()) return;
+  if (prototypes.count < 1) {
+    std::fill(out.begin(), out.end(), uint8_t{0});
+    return;
+  }
   Assembler assembler(prototypes, crops, geometry, out.data() + out.size());
   uint8_t* next = out.data();
   for (int64_t n = 0; n < crops.rows; ++n) {

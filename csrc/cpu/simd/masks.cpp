@@ -14,52 +14,65 @@
 namespace yolokkn::YOLOKKN_ISA {
 namespace {
 
-constexpr int64_t kNodeBlock = 32;  // columns of one pass over the planes
-
 #ifdef __AVX2__
 
 alignas(32) constexpr int32_t kLaneMasks[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
-
-__m256i first_lanes(int64_t count) noexcept {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMasks + 8 - count));
-}
 
 __m256 finite_or_zero(__m256 value) noexcept {
   const __m256 magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), value);
   return _mm256_and_ps(value, _mm256_cmp_ps(magnitude, _mm256_set1_ps(FLT_MAX), _CMP_LE_OQ));
 }
 
-__m256 step(__m256 sum, __m256 coeff, const float* plane) noexcept {
-  return _mm256_add_ps(sum, _mm256_mul_ps(coeff, _mm256_loadu_ps(plane)));
-}
-
-void logits_32(const float* row, const NodeRegion& region, const float* coeffs, float* out) noexcept {
-  __m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (int64_t p = 0; p < region.planes; ++p, row += region.plane_stride) {
+// Logits of a tile of rows x (8 vectors) columns, of which `cols` are read; the sums of a tile wait for no other.
+template <int kRows, int kVectors>
+void logits_tile(const float* tile, const NodeRegion& region, const float* coeffs, int64_t cols, float* out,
+                 int64_t ld) noexcept {
+  const int32_t* first_lanes = kLaneMasks + 8 - (cols - 8 * (kVectors - 1));
+  const __m256i lanes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first_lanes));
+  __m256 sum[kRows][kVectors];
+  for (auto& row : sum) {
+    for (__m256& vector : row) vector = _mm256_setzero_ps();
+  }
+  for (int64_t p = 0; p < region.planes; ++p, tile += region.plane_stride) {
     const __m256 coeff = _mm256_set1_ps(coeffs[p]);
-    for (int i = 0; i < 4; ++i) sum[i] = step(sum[i], coeff, row + 8 * i);
+    for (int r = 0; r < kRows; ++r) {
+      const float* row = tile + r * region.row_stride;
+      for (int v = 0; v < kVectors; ++v) {
+        const bool last = v == kVectors - 1;
+        const __m256 plane = last ? _mm256_maskload_ps(row + 8 * v, lanes) : _mm256_loadu_ps(row + 8 * v);
+        sum[r][v] = _mm256_add_ps(sum[r][v], _mm256_mul_ps(coeff, plane));
+      }
+    }
   }
-  for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + 8 * i, finite_or_zero(sum[i]));
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) _mm256_storeu_ps(out + r * ld + 8 * v, finite_or_zero(sum[r][v]));
+  }
 }
 
-// Up to 8 columns; two rows at once would need two loads as well, so that one row it is.
-void logits_8(const float* row, const NodeRegion& region, const float* coeffs, int64_t cols, float* out) noexcept {
-  const __m256i lanes = first_lanes(cols);
-  __m256 sum = _mm256_setzero_ps();
-  for (int64_t p = 0; p < region.planes; ++p, row += region.plane_stride) {
-    sum = _mm256_add_ps(sum, _mm256_mul_ps(_mm256_set1_ps(coeffs[p]), _mm256_maskload_ps(row, lanes)));
+template <int kRows>
+void logits_rows(const float* tile, const NodeRegion& region, const float* coeffs, float* out, int64_t ld) noexcept {
+  for (int64_t c = 0; c < region.cols; c += 24) {
+    const int64_t left = region.cols - c;
+    if (left > 16) {
+      logits_tile<kRows, 3>(tile + c, region, coeffs, left < 24 ? left : 24, out + c, ld);
+    } else if (left > 8) {
+      logits_tile<kRows, 2>(tile + c, region, coeffs, left, out + c, ld);
+    } else {
+      logits_tile<kRows, 1>(tile + c, region, coeffs, left, out + c, ld);
+    }
   }
-  _mm256_maskstore_ps(out, lanes, finite_or_zero(sum));
 }
 
+// Four rows at a time; the last four may overlap those before them, which are then written twice alike.
 void node_logits(const NodeRegion& region, const float* coeffs, float* logits, int64_t ld) noexcept {
-  for (int64_t r = 0; r < region.rows; ++r) {
-    const float* row = region.prototypes + r * region.row_stride;
-    float* out = logits + r * ld;
-    int64_t c = 0;
-    for (; c + kNodeBlock <= region.cols; c += kNodeBlock) logits_32(row + c, region, coeffs, out + c);
-    for (; c < region.cols; c += 8) {
-      logits_8(row + c, region, coeffs, region.cols - c < 8 ? region.cols - c : 8, out + c);
+  const int64_t step = region.rows >= 4 ? 4 : 1;
+  for (int64_t next = 0; next < region.rows; next += step) {
+    const int64_t r = next + step <= region.rows ? next : region.rows - step;
+    const float* tile = region.prototypes + r * region.row_stride;
+    if (step == 4) {
+      logits_rows<4>(tile, region, coeffs, logits + r * ld, ld);
+    } else {
+      logits_rows<1>(tile, region, coeffs, logits + r * ld, ld);
     }
   }
 }
@@ -131,6 +144,8 @@ int64_t next_start(const uint8_t* row, int64_t begin, int64_t width) noexcept {
 }
 
 #else
+
+constexpr int64_t kNodeBlock = 32;  // columns of one pass over the planes
 
 void node_logits(const NodeRegion& region, const float* coeffs, float* logits, int64_t ld) noexcept {
   for (int64_t r = 0; r < region.rows; ++r) {
