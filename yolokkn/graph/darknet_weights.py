@@ -12,7 +12,9 @@ import numpy as np
 from yolokkn.errors import ModelError
 from yolokkn.graph.darknet_layers import Convolution, Network
 
-_EPSILON = 1e-6  # added to the variance of a batch normalization
+# Added to the variance of a batch normalization. OpenCV's importer takes this; the darknet forks have 1e-5 (moves the
+# logits of Yolo-Fastest by 0.01) or add 1e-6 to the standard deviation instead.
+_EPSILON = 1e-6
 
 
 def read_weights(path: str | os.PathLike[str], network: Network) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -78,8 +80,9 @@ def _read_convolution(stream: BinaryIO, conv: Convolution, what: str) -> tuple[n
     if (variances < 0).any():
         raise ModelError(f"darknet_to_onnx: {what} must have variances of 0 or more, got {variances.min():g}")
     gains = scales / np.sqrt(variances + _EPSILON)
-    folded = (weights * gains[:, None, None, None]).astype(np.float32)
-    shifts = (biases - means * gains).astype(np.float32)
+    with np.errstate(over="ignore"):
+        folded = (weights * gains[:, None, None, None]).astype(np.float32)
+        shifts = (biases - means * gains).astype(np.float32)
     if not (np.isfinite(folded).all() and np.isfinite(shifts).all()):
         raise ModelError(f"darknet_to_onnx: {what} must hold weights in the range of float32, got larger ones")
     return folded, shifts

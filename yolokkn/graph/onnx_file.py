@@ -178,7 +178,7 @@ def parse_model(data: bytes, name: str = "model") -> Model:
         raise ModelError(f"read_model: {name} must hold an ONNX model, got {len(data)} bytes")
     try:
         proto = message_class("ModelProto").FromString(data)
-    except (DecodeError, RecursionError) as error:
+    except (DecodeError, RecursionError, ValueError) as error:  # ValueError: text that is no UTF-8
         raise ModelError(f"read_model: {name} must hold an ONNX model, got {_describe(data)}") from error
     if not (proto.HasField("graph") and proto.HasField("ir_version") and proto.graph.output and proto.graph.node):
         raise ModelError(

@@ -140,6 +140,8 @@ def _gather_nd(attributes: dict[str, Any], x: Value, indices: Value) -> Value:
 @rule_for("Resize", "Upsample")
 def _resize(attributes: dict[str, Any], x: Value, *given: Value | None) -> Value:
     axes = [_axis(a, len(x.dims)) for a in attributes.get("axes") or range(len(x.dims))]
+    if attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch":
+        raise ValueError("sizes depend on a policy")
     sizes = given[2] if len(given) > 2 else None
     if sizes is not None and sizes.dims != (0,):
         wanted = sizes.ints()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -67,15 +68,15 @@ def value_of(array: Any) -> Value:
     *"Relu LeakyRelu PRelu Elu Selu Celu Gelu Mish Sigmoid HardSigmoid HardSwish Swish Tanh Softplus Softsign".split(),
     *"Exp Log Sqrt Abs".split(),
     *"Reciprocal Erf Sin Cos Tan Atan Clip Dropout Softmax LogSoftmax Not Sign Round ThresholdedRelu CumSum".split(),
-    *"LayerNormalization InstanceNormalization GroupNormalization LpNormalization QuickGelu BiasGelu LRN".split(),
+    *"InstanceNormalization GroupNormalization LpNormalization QuickGelu BiasGelu LRN".split(),
     *"QuantizeLinear DequantizeLinear IsNaN IsInf Trilu ScatterND ScatterElements BitwiseNot Hardmax".split(),
 )
 def _same(attributes: dict[str, Any], x: Value, *rest: Value) -> list[Value]:
     return [Value(x.shape)] * attributes["__outputs__"]
 
 
-@rule_for("BatchNormalization")
-def _batch_norm(attributes: dict[str, Any], x: Value, *rest: Value) -> Value:
+@rule_for("BatchNormalization", "LayerNormalization")
+def _first_same(attributes: dict[str, Any], x: Value, *rest: Value) -> Value:
     return Value(x.shape)
 
 
@@ -91,11 +92,15 @@ def _identity(attributes: dict[str, Any], x: Value, *rest: Value) -> Value:
 def _elementwise(function: Callable[..., Any]) -> Rule:
     def rule(attributes: dict[str, Any], *inputs: Value) -> Value:
         shape = np.broadcast_shapes(*(v.dims for v in inputs))
-        if prod(shape) <= MAX_DATA and all(v.data is not None for v in inputs):
+        if prod(shape) <= MAX_DATA and all(v.data is not None for v in inputs) and not attributes.get("fmod"):
             return value_of(function(*(v.data for v in inputs)))
         return Value(tuple(int(d) for d in shape))
 
     return rule
+
+
+def _variadic(function: Callable[[Any, Any], Any]) -> Rule:
+    return _elementwise(lambda *arrays: reduce(function, arrays))
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -106,11 +111,13 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 for _name, _function in {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divide, "Mod": np.mod, "Pow": np.power,
-    "Min": np.minimum, "Max": np.maximum, "Equal": np.equal, "Greater": np.greater, "Less": np.less,
-    "GreaterOrEqual": np.greater_equal, "LessOrEqual": np.less_equal, "And": np.logical_and, "Or": np.logical_or,
-    "Where": np.where, "Floor": np.floor, "Ceil": np.ceil, "Neg": np.negative, "Sum": np.add, "Xor": np.logical_xor,
+    "Equal": np.equal, "Greater": np.greater, "Less": np.less, "GreaterOrEqual": np.greater_equal,
+    "LessOrEqual": np.less_equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor,
+    "Where": np.where, "Floor": np.floor, "Ceil": np.ceil, "Neg": np.negative,
 }.items():  # fmt: skip
     RULES[_name] = _elementwise(_function)
+for _name, _function in {"Min": np.minimum, "Max": np.maximum, "Sum": np.add}.items():
+    RULES[_name] = _variadic(_function)
 
 
 def _windows(
