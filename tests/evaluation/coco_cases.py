@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from yolokkn.evaluation.coco import CocoDataset, evaluate_boxes
+
 AREA_EDGES = (32.0**2, 96.0**2)
 
 
@@ -112,6 +114,19 @@ def random_rle(rng: np.random.Generator, image: dict[str, Any], box: list[float]
     return {"size": rle["size"], "counts": np.diff(edges, prepend=0).tolist()}
 
 
+def _shifted_mask(rng, image, segmentation, most):
+    """The object's own mask, moved by some pixels."""
+    mask_tool = pytest.importorskip("pycocotools.mask")
+    rle = segmentation
+    if isinstance(segmentation, list) or isinstance(segmentation["counts"], list):
+        rle = mask_tool.frPyObjects(segmentation, image["height"], image["width"])
+    if isinstance(rle, list):
+        rle = mask_tool.merge(rle)
+    shift = tuple(int(v) for v in rng.integers(-most, most + 1, 2))
+    moved = mask_tool.encode(np.asfortranarray(np.roll(mask_tool.decode(rle), shift, axis=(0, 1))))
+    return {"size": moved["size"], "counts": moved["counts"].decode()}
+
+
 def random_results(rng: np.random.Generator, content: dict[str, Any], iou_type: str, with_boxes: bool = False):
     """Jittered objects, exact ones, duplicates, wrong classes and inventions; scores with ties."""
     images = {image["id"]: image for image in content["images"]}
@@ -139,10 +154,32 @@ def _result(rng, image, category_id, row, iou_type, with_boxes):
     if iou_type == "bbox" or with_boxes:
         out["bbox"] = box
     if iou_type == "segm":
-        inside = [min(max(box[0], 0.0), image["width"] - 2.0), min(max(box[1], 0.0), image["height"] - 2.0), *box[2:]]
-        out["segmentation"] = random_rle(rng, image, inside, packed=True)
+        out["segmentation"] = _shifted_mask(rng, image, row["segmentation"], int(jitter * 20))
     if iou_type == "keypoints":
-        points = np.array(row["keypoints"]).reshape(17, 3)
+        points = np.array(row["keypoints"], float).reshape(17, 3)
         points[:, :2] += rng.normal(0, 1, (17, 2)) * jitter * (w + h) / 4
         out["keypoints"] = points.ravel().tolist()
     return out
+
+
+def figures(content, results, iou_type="bbox", **kwargs):
+    metrics = evaluate_boxes(CocoDataset.from_dict(content), results, iou_type=iou_type, **kwargs)
+    return np.array(list(metrics.figures.values()))
+
+
+def content_of(boxes, areas=None, crowds=None, num_images=1, num_categories=1):
+    """All objects in the first picture, in the first category."""
+    images = [{"id": i + 1, "file_name": f"{i}", "height": 400, "width": 400} for i in range(num_images)]
+    annotations = [
+        {
+            **{"id": i + 1, "image_id": 1, "category_id": 1, "bbox": list(box), "iscrowd": crowds[i] if crowds else 0},
+            "area": areas[i] if areas else box[2] * box[3],
+        }
+        for i, box in enumerate(boxes)
+    ]
+    categories = [{"id": i + 1, "name": f"c{i}"} for i in range(num_categories)]
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def found(box, score, image_id=1, category_id=1):
+    return {"image_id": image_id, "category_id": category_id, "bbox": list(box), "score": score}
