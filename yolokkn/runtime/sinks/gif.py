@@ -1,4 +1,4 @@
-"""Annotated GIF: each frame with a palette of its own, made and dithered by FFmpeg."""
+"""Annotated GIF with palettes that follow the scene; FFmpeg writes only what changes from frame to frame."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from yolokkn.errors import SinkError
 from yolokkn.runtime.draw import DrawStyle
 from yolokkn.runtime.sinks.base import check_new_file
+from yolokkn.runtime.sinks.palette import Palette
 from yolokkn.runtime.sinks.pictures import PictureSink
 from yolokkn.types import Detections, Frame
 
@@ -35,7 +36,7 @@ class GifSink(PictureSink):
         check_new_file(path, overwrite)
         self._container: Any = None
         self._stream: Any = None
-        self._graph: Any = None
+        self._palette: Palette | None = None
         self._size_wh = (0, 0)
         self._last: int | None = None
         self._start_s = 0.0
@@ -53,7 +54,6 @@ class GifSink(PictureSink):
         self._stream.width, self._stream.height = self._size_wh
         self._stream.pix_fmt = "pal8"
         self._stream.codec_context.time_base = Fraction(1, _TICKS)
-        self._graph = _palette_graph(self._size_wh)
         self.paths.append(self.path)
 
     def _write(self, frame: Frame, result: Detections) -> None:
@@ -69,10 +69,12 @@ class GifSink(PictureSink):
             return
         if (image.shape[1], image.shape[0]) != self._size_wh:
             image = np.asarray(cv2.resize(image, self._size_wh, interpolation=cv2.INTER_AREA))
-        picture = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format="bgra")
+        if self._palette is None or self._palette.error_of(image) > 1.25 * self._palette.error + 1:
+            self._palette = Palette(image)
+        indices = self._palette.indices_of(image)
+        picture = av.VideoFrame.from_ndarray((indices, self._palette.argb()), format="pal8")
         picture.pts, picture.time_base = pts, Fraction(1, _TICKS)
-        self._graph.push(picture)
-        self._mux(self._graph.pull())
+        self._mux(picture)
         self._last = pts
 
     def _mux(self, frame: Any) -> None:
@@ -86,22 +88,3 @@ class GifSink(PictureSink):
             self._mux(None)
         finally:
             self._container.close()
-
-
-def _palette_graph(size_wh: tuple[int, int]) -> Any:
-    """The filters that give each frame 256 colours of its own and dither the rest."""
-    import av
-
-    graph = av.filter.Graph()
-    source = graph.add_buffer(width=size_wh[0], height=size_wh[1], format="bgra", time_base=Fraction(1, _TICKS))
-    split = graph.add("split")
-    palette = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
-    use = graph.add("paletteuse", "new=1:dither=sierra2_4a")
-    sink = graph.add("buffersink")
-    source.link_to(split)
-    split.link_to(use, 0, 0)
-    split.link_to(palette, 1, 0)
-    palette.link_to(use, 0, 1)
-    use.link_to(sink)
-    graph.configure()
-    return graph
