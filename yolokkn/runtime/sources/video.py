@@ -271,7 +271,7 @@ def keep_freed_memory(num_bytes: int) -> None:
     1.7 ms a frame at 768x576. Freeing a larger block once raises its threshold (by its documented rule, up to 32 MiB);
     nothing is touched, and other C libraries do not care.
     """
-    block = np.empty(min(8 * num_bytes, (32 << 20) - 65536), np.uint8)
+    block: np.ndarray = np.empty(min(8 * num_bytes, (32 << 20) - 65536), np.uint8)
     del block
 
 

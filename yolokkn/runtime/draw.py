@@ -1,0 +1,268 @@
+"""Drawing results onto frames: boxes, labels, masks, skeletons and trails, on a copy."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yolokkn.runtime.palette import Colour, colour_of, text_colour_on
+from yolokkn.types import Detections, Tracks
+
+COCO_LIMBS: tuple[tuple[int, int], ...] = (
+    (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10),
+    (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+)  # fmt: skip
+_SHIFT = 3  # cv2 draws at eighths of a pixel
+
+
+@dataclass(frozen=True)
+class DrawStyle:
+    """How results look.
+
+    Attributes:
+        line_width: Pixels; None: by the frame's size (2 at 640, 6 at 4K).
+        font_scale: Of OpenCV's plain font; None: by the frame's size.
+        show_boxes: Draw the rectangles.
+        show_labels: Write the class name.
+        show_scores: Write the score.
+        show_ids: Write the track id.
+        mask_alpha: Opacity of masks, 0 (contour only) to 1.
+        show_masks: Draw masks.
+        show_keypoints: Draw keypoints, and limbs where there are COCO's 17.
+        keypoint_threshold: Least visibility of a keypoint that is drawn.
+        trail_length: Points of a track's trail at most; 0: none.
+        unconfirmed: Draw detections without a track id (thin), where there are tracks.
+    """
+
+    line_width: int | None = None
+    font_scale: float | None = None
+    show_boxes: bool = True
+    show_labels: bool = True
+    show_scores: bool = True
+    show_ids: bool = True
+    mask_alpha: float = 0.45
+    show_masks: bool = True
+    show_keypoints: bool = True
+    keypoint_threshold: float = 0.5
+    trail_length: int = 40
+    unconfirmed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.line_width is not None and self.line_width < 1:
+            raise ValueError(f"DrawStyle: line_width must be 1 or more, got {self.line_width}")
+        if self.font_scale is not None and not self.font_scale > 0:
+            raise ValueError(f"DrawStyle: font_scale must be greater than 0, got {self.font_scale}")
+        if not 0 <= self.mask_alpha <= 1:
+            raise ValueError(f"DrawStyle: mask_alpha must be within 0 and 1, got {self.mask_alpha}")
+        if self.trail_length < 0:
+            raise ValueError(f"DrawStyle: trail_length must be 0 or more, got {self.trail_length}")
+
+
+class TrailHistory:
+    """Where each track's foot point was: give every result to `update`, then the history to `draw`.
+
+    Args:
+        length: Points kept for a track.
+        forget_after: Frames after which a track that is not seen loses its trail.
+    """
+
+    def __init__(self, length: int = 40, forget_after: int = 30) -> None:
+        self._length = length
+        self._forget_after = forget_after
+        self._points: dict[int, deque[tuple[float, float]]] = {}
+        self._seen: dict[int, int] = {}
+        self._frame = 0
+
+    def update(self, tracks: Tracks) -> None:
+        """Append the middle of each confirmed track's lower edge."""
+        self._frame += 1
+        for track_id, box in zip(tracks.track_ids.tolist(), tracks.boxes.tolist(), strict=True):
+            if track_id < 0 or not all(map(np.isfinite, box)):
+                continue
+            trail = self._points.setdefault(track_id, deque(maxlen=max(self._length, 1)))
+            trail.append(((box[0] + box[2]) / 2, box[3]))
+            self._seen[track_id] = self._frame
+        for track_id in [t for t, seen in self._seen.items() if self._frame - seen > self._forget_after]:
+            del self._points[track_id], self._seen[track_id]
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def trails(self) -> dict[int, list[tuple[float, float]]]:
+        """Return the points of each track seen lately, oldest first."""
+        return {track_id: list(points) for track_id, points in self._points.items()}
+
+
+def draw(
+    image: np.ndarray,
+    result: Detections,
+    *,
+    style: DrawStyle | None = None,
+    trails: TrailHistory | None = None,
+) -> np.ndarray:
+    """Draw a result onto a copy of its frame.
+
+    Colours follow the track id where there is one, else the class; labels stay inside the frame.
+
+    Args:
+        image: (H, W, 3) uint8 BGR; not changed.
+        result: Detections or Tracks of this frame.
+        style: How it looks; None: the defaults.
+        trails: Trails to draw beneath; the caller updates them.
+
+    Returns:
+        A new array of the same shape.
+
+    Raises:
+        TypeError: The image is not uint8.
+        ValueError: The image is not (H, W, 3).
+
+    Cost:
+        About 0.5 ms for 10 boxes at 768x576.
+
+    Example:
+        >>> draw(np.zeros((8, 8, 3), np.uint8), Detections.empty()).shape
+        (8, 8, 3)
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        got = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(f"draw: image must be a NumPy array of uint8, got {got}")
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"draw: image must have shape (H, W, 3), got {image.shape}")
+    out = np.ascontiguousarray(image.copy())
+    if out.size:
+        _Painter(out, style or DrawStyle()).paint(result, trails)
+    return out
+
+
+class _Painter:
+    """Draws onto one image in place; the sizes follow the image."""
+
+    def __init__(self, image: np.ndarray, style: DrawStyle) -> None:
+        import cv2
+
+        self.cv2: Any = cv2
+        self.image, self.style = image, style
+        side = (image.shape[0] * image.shape[1]) ** 0.5
+        self.width = style.line_width or max(round(side / 420), 1)
+        self.font_scale = style.font_scale or min(max(side / 1400, 0.35), 3.0)
+        self.font_width = max(round(self.font_scale * 1.6), 1)
+
+    def paint(self, result: Detections, trails: TrailHistory | None) -> None:
+        rows = self._rows(result)
+        colours = {i: colour_of(self._number(result, i)) for i in rows}
+        if result.masks is not None and self.style.show_masks:
+            for i in rows:
+                self._mask(result.masks.crop(i), result.masks.crops[i], colours[i])
+        if trails is not None and self.style.trail_length:
+            for track_id, points in trails.trails().items():
+                self._trail(points[-self.style.trail_length :], colour_of(track_id))
+        if self.style.show_boxes:
+            for i in rows:
+                self._box(result.boxes[i], colours[i], self.width)
+        if result.keypoints is not None and self.style.show_keypoints:
+            for i in rows:
+                self._keypoints(result.keypoints[i], colours[i])
+        for i in rows:
+            self._label(self._text(result, i), result.boxes[i], colours[i])
+
+    def _rows(self, result: Detections) -> list[int]:
+        """Rows to draw, the best last so that it lies on top."""
+        usable = np.isfinite(result.boxes).all(1)
+        if isinstance(result, Tracks) and not self.style.unconfirmed:
+            usable &= result.track_ids >= 0
+        order = np.argsort(result.scores, kind="stable")
+        return [int(i) for i in order if usable[i]]
+
+    @staticmethod
+    def _number(result: Detections, i: int) -> int:
+        if isinstance(result, Tracks) and result.track_ids[i] >= 0:
+            return int(result.track_ids[i])
+        return int(result.class_ids[i])
+
+    def _text(self, result: Detections, i: int) -> str:
+        style, parts = self.style, []
+        if isinstance(result, Tracks) and style.show_ids and result.track_ids[i] >= 0:
+            parts.append(f"#{int(result.track_ids[i])}")
+        if style.show_labels:
+            parts.append(result.class_name(int(result.class_ids[i])))
+        if style.show_scores:
+            parts.append(f"{float(result.scores[i]):.2f}")
+        return " ".join(parts)
+
+    def _fixed(self, points: Any) -> np.ndarray:
+        """Continuous pixel coordinates to cv2's fixed point, whose integers are the middles of pixels."""
+        limit = 4.0 * max(self.image.shape[:2])
+        clipped = np.clip(np.asarray(points, np.float64) - 0.5, -limit, limit)
+        return np.asarray(np.rint(clipped * (1 << _SHIFT)).astype(np.int32))
+
+    def _box(self, box: np.ndarray, colour: Colour, width: int) -> None:
+        h, w = self.image.shape[:2]
+        inset = np.array([0.5, 0.5, -0.5, -0.5]) * width
+        x1, y1, x2, y2 = np.clip(box, 0, [w, h, w, h]) + inset
+        a, b = self._fixed([min(x1, x2), min(y1, y2)]), self._fixed([max(x1, x2), max(y1, y2)])
+        a, b = a >> _SHIFT, b >> _SHIFT
+        self.cv2.rectangle(self.image, a.tolist(), b.tolist(), colour, width)
+
+    def _label(self, text: str, box: np.ndarray, colour: Colour) -> None:
+        if not text:
+            return
+        cv2, (h, w) = self.cv2, self.image.shape[:2]
+        (text_w, text_h), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, self.font_scale, self.font_width)
+        pad = max(round(text_h * 0.3), 1)
+        label_w, label_h = text_w + 2 * pad, text_h + below + pad
+        x = int(np.clip(box[0], 0, max(w - label_w, 0)))
+        above = int(np.clip(box[1], -1e6, 1e6)) - label_h
+        y = above if above >= 0 else max(above + label_h, 0)
+        y = min(y, max(h - label_h, 0))
+        cv2.rectangle(self.image, (x, y), (x + label_w - 1, y + label_h - 1), colour, -1)
+        at = (x + pad, y + label_h - below)
+        ink = text_colour_on(colour)
+        cv2.putText(self.image, text, at, cv2.FONT_HERSHEY_SIMPLEX, self.font_scale, ink, self.font_width, cv2.LINE_AA)
+
+    def _mask(self, bitmap: np.ndarray, crop: np.ndarray, colour: Colour) -> None:
+        cv2 = self.cv2
+        x1, y1, x2, y2 = (int(v) for v in crop)
+        h, w = self.image.shape[:2]
+        if not (0 <= x1 < x2 <= w and 0 <= y1 < y2 <= h):
+            return
+        region = self.image[y1:y2, x1:x2]
+        if self.style.mask_alpha > 0:
+            tinted = cv2.addWeighted(
+                region, 1 - self.style.mask_alpha, np.full_like(region, colour), self.style.mask_alpha, 0
+            )
+            cv2.copyTo(tinted, bitmap, region)
+        contours, _ = cv2.findContours(bitmap, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(region, contours, -1, colour, max(self.width - 1, 1), cv2.LINE_AA)
+
+    def _keypoints(self, keypoints: np.ndarray, colour: Colour) -> None:
+        cv2 = self.cv2
+        seen = (keypoints[:, 2] >= self.style.keypoint_threshold) & np.isfinite(keypoints).all(1)
+        points = self._fixed(np.where(seen[:, None], keypoints[:, :2], 0))
+        if len(keypoints) == 17:
+            for a, b in COCO_LIMBS:
+                if seen[a] and seen[b]:
+                    ends = points[a].tolist(), points[b].tolist()
+                    cv2.line(self.image, *ends, colour, self.width, cv2.LINE_AA, _SHIFT)
+        radius = round((self.width + 0.5) * (1 << _SHIFT))
+        ring = max(radius // 2, 4)
+        for point in points[seen].tolist():
+            cv2.circle(self.image, point, radius + ring, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
+            cv2.circle(self.image, point, radius, colour, -1, cv2.LINE_AA, _SHIFT)
+
+    def _trail(self, points: list[tuple[float, float]], colour: Colour) -> None:
+        """A line that thins and darkens towards its past; drawn in a few pieces of equal shade."""
+        if len(points) < 2:
+            return
+        fixed = self._fixed(points)
+        pieces = min(4, len(points) - 1)
+        bounds = np.linspace(0, len(points) - 1, pieces + 1).round().astype(int)
+        for k in range(pieces):
+            strength = (k + 1) / pieces
+            shade = tuple(round(channel * (0.35 + 0.65 * strength)) for channel in colour)
+            width = max(round(self.width * (0.4 + 0.6 * strength)), 1)
+            piece = fixed[bounds[k] : bounds[k + 1] + 1].reshape(-1, 1, 2)
+            self.cv2.polylines(self.image, [piece], False, shade, width, self.cv2.LINE_AA, _SHIFT)

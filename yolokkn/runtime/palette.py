@@ -1,0 +1,37 @@
+"""Colours of drawings: far apart, stable by identity, with text that can be read on them."""
+
+from __future__ import annotations
+
+import colorsys
+
+Colour = tuple[int, int, int]
+_GOLDEN = 0.61803398875
+_LEVELS = ((0.82, 1.0), (0.62, 0.82), (0.95, 0.72))
+
+
+def colour_of(number: int) -> Colour:
+    """Return the BGR colour of a class or track: neighbours in number lie far apart in hue.
+
+    Hues step by the golden ratio, so that any run of numbers spreads evenly over the circle; saturation and brightness
+    change every few numbers.
+
+    Example:
+        >>> colour_of(3) == colour_of(3), colour_of(3) == colour_of(4)
+        (True, False)
+    """
+    hue = (0.56 + number * _GOLDEN) % 1.0
+    saturation, value = _LEVELS[(number // 7) % len(_LEVELS)]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(blue * 255), round(green * 255), round(red * 255)
+
+
+def text_colour_on(background: Colour) -> Colour:
+    """Return black or white, whichever can be read on a BGR background.
+
+    Example:
+        >>> text_colour_on((255, 255, 255)), text_colour_on((128, 0, 0))
+        ((0, 0, 0), (255, 255, 255))
+    """
+    blue, green, red = ((channel / 255) ** 2.2 for channel in background)
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return (0, 0, 0) if luminance > 0.18 else (255, 255, 255)
