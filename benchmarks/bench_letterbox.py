@@ -181,8 +181,8 @@ def check(case: Case, ways: dict[str, Run], image: np.ndarray) -> None:
 def measure(case: Case, rounds: int) -> dict[str, tuple[float, float]]:
     """Median milliseconds of each way, cold and warm, after a check that all agree.
 
-    Images alternate and ways take turns in random order. Cold: the first call of a turn, after the others have filled the caches, as a
-    network does between two frames. Warm: the third call of the turn.
+    Images alternate and ways take turns in random order. Cold: the first call of a turn, after the others have filled
+    the caches, as a network does between two frames. Warm: the third call of the turn.
     """
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*case.image_hw, 3), dtype=np.uint8) for _ in range(3)]

@@ -37,7 +37,7 @@ def letterbox(
         pad_value: What surrounds the content, 0 to 255, before scale and offset.
         out: (3, input_h, input_w) float32, C-contiguous: where the result goes, such as `blob[0]`; or None.
         keep_padding: Leave what surrounds the content in `out` as it is, because an earlier call with the same geometry
-            and values wrote it: saves a third of the time at 16:9 in a square.
+            and values wrote it: saves a quarter or more of the time at 16:9 in a square.
 
     Returns:
         (3, input_h, input_w) float32: `out`, or the new array.
