@@ -1,10 +1,12 @@
 """Times the mask doors beside what users would pick instead: interleaved repeats, medians, one thread.
 
-Scenes: boxes whose side is log-normal in the frame (median 0.12 of the frame's root area, sigma 0.7: COCO's many small and few
-large objects), 32 prototypes of smooth noise at 160x160 for a 640x640 input, coefficients fitted so that each box holds one blob
-that fills about two thirds of it: together 2 to 3 % of the frame is set per mask.
+Scenes: boxes whose side is log-normal (median 0.12 of the root of the frame's area, sigma 0.7: many small and few large
+objects, as COCO has them), 32 prototypes of smooth noise at 160x160 for a 640x640 input, coefficients fitted so that
+each box holds one blob that fills about two thirds of it: 2 to 3 % of the frame are set per mask.
 
     python benchmarks/bench_masks.py [--repeats 30] [--json FILE]
+
+Pools that start with a library are held to one thread by the environment: it says which variables to set.
 
 Peers that are not installed are left out; `pip install -r benchmarks/peers/requirements-masks.txt` gets them.
 """
@@ -20,9 +22,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
-
 import cv2
 import mask_peers
 import numpy as np
@@ -31,6 +30,7 @@ from yolokkn import ops
 from yolokkn.geometry import Letterbox
 from yolokkn.types import Masks
 
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "EDGEFIRST_DISABLE_GL")
 FRAMES = {"720p": (720, 1280), "1080p": (1080, 1920)}
 
 
@@ -104,7 +104,7 @@ def compare(name: str, got: np.ndarray, want: np.ndarray) -> None:
 def assemble_candidates(scene: Scene, masks: Masks, full: np.ndarray) -> dict[str, Callable[[], Any]]:
     candidates: dict[str, Callable[[], Any]] = {"yolokkn": lambda: ops.assemble_masks(*scene)}
     for name, peer in mask_peers.assemblers().items():
-        painted = mask_peers.painted(peer(*scene), masks.crops, full.shape)
+        painted = mask_peers.painted(peer(*scene), scene.boxes, masks.crops, full.shape)
         compare(name, painted, full)
         candidates[name] = lambda peer=peer: peer(*scene)
     return candidates
@@ -161,6 +161,9 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", default=["assemble", "rle", "polygons", "decode", "paint"])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    missing = [name for name in ONE_THREAD if os.environ.get(name) != "1"]
+    if missing:
+        raise SystemExit(f"bench_masks: one thread must be asked for, set {'=1 '.join(missing)}=1")
     cv2.setNumThreads(1)
     cases = []
     for frame, frame_hw in FRAMES.items():
@@ -177,9 +180,7 @@ def main() -> None:
             }
             for stage in args.stages:
                 times = interleaved(stages[stage](), args.repeats)
-                cases.append(
-                    {"stage": stage, "count": count, "frame": frame, "set": float(full.mean()), "ms": times}
-                )
+                cases.append({"stage": stage, "count": count, "frame": frame, "set": float(full.mean()), "ms": times})
                 report(cases[-1])
     if args.json:
         args.json.write_text(json.dumps({"isa": ops.instruction_set(), "cases": cases}, indent=1) + "\n")

@@ -25,7 +25,9 @@ def crops_of(boxes: np.ndarray, frame_hw: tuple[int, int]) -> np.ndarray:
     return np.clip(np.ceil(boxes - 0.5), 0, np.array([w, h, w, h])).astype(int)
 
 
-def roi_numpy_cv2(coeffs: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray, geometry: Letterbox) -> list[np.ndarray]:
+def roi_numpy_cv2(
+    coeffs: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray, geometry: Letterbox
+) -> list[np.ndarray]:
     """One product of the prototype's rows under any box, then per mask a resize of its region and a threshold.
 
     Regions are whole prototype positions, whose size in the frame is a whole number of pixels for the frames measured.
@@ -92,6 +94,46 @@ def full_frame_torch() -> Callable[..., np.ndarray]:
     return assemble
 
 
+def edgefirst_tiles() -> Callable[..., list[np.ndarray]]:
+    """Its tiles at the frame's resolution, (h, w, 1) from the pixel nearest to each box's corner, on one CPU thread.
+
+    Prototypes are handed over once in the order that its float path takes (h, w, P); the conversion is not timed.
+    """
+    import edgefirst.image
+    import edgefirst.tensor
+
+    def tensor(values: np.ndarray) -> Any:
+        out = edgefirst.tensor.Tensor(list(values.shape), "float32")
+        out.from_numpy(np.ascontiguousarray(values))
+        return out
+
+    class ProtoData:
+        def __init__(self, coeffs: np.ndarray, prototypes: np.ndarray) -> None:
+            self.source = prototypes
+            self.tensors = tensor(coeffs), tensor(prototypes.transpose(1, 2, 0))
+
+        def __edgefirst_protodata__(self) -> tuple[Any, Any, str]:
+            coeffs, prototypes = (t.__edgefirst_tensor__(access="read") for t in self.tensors)
+            return coeffs, prototypes, "nhwc"
+
+    processor = edgefirst.image.ImageProcessor()
+    held: list[ProtoData] = []
+
+    def assemble(
+        coeffs: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray, geometry: Letterbox
+    ) -> list[np.ndarray]:
+        if not held or held[0].source is not prototypes:
+            held[:] = [ProtoData(coeffs, prototypes)]
+        input_wh = np.array(geometry.input_hw[::-1] * 2, np.float32)
+        content = np.array([0, 0, *geometry.image_hw[::-1]], np.float32)
+        normalised, region = (geometry.to_input(b) / input_wh for b in (boxes, content))
+        resolution = edgefirst.image.MaskResolution.Scaled(geometry.image_hw[1], geometry.image_hw[0])
+        scores, classes = np.ones(len(boxes), np.float32), np.zeros(len(boxes), np.uintp)
+        return processor.materialize_masks(normalised, scores, classes, held[0], tuple(region.tolist()), resolution)
+
+    return assemble
+
+
 def assemblers() -> dict[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {
         "numpy + cv2, one product, regions resized": roi_numpy_cv2,
@@ -99,16 +141,22 @@ def assemblers() -> dict[str, Callable[..., Any]]:
     }
     if _installed("torch"):
         found["torch, full frame"] = full_frame_torch()
+    if _installed("edgefirst.image"):
+        found["edgefirst-decoder, box tiles"] = edgefirst_tiles()
     return found
 
 
-def painted(result: Any, crops: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """What an assembler gave, painted at the size of the frame."""
+def painted(result: Any, boxes: np.ndarray, crops: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What an assembler gave, painted at the size of the frame and cut to the crops."""
     if isinstance(result, np.ndarray):
         return result
     full = np.zeros(shape, bool)
     for i, (x1, y1, x2, y2) in enumerate(crops):
-        full[i, y1:y2, x1:x2] = result[i]
+        tile = result[i]
+        if tile.ndim == 3:
+            left, top = (int(v) for v in np.round(np.maximum(boxes[i, :2], 0)))
+            tile = tile[y1 - top : y2 - top, x1 - left : x2 - left, 0]
+        full[i, y1 : y1 + tile.shape[0], x1 : x1 + tile.shape[1]] = tile
     return full
 
 
@@ -117,7 +165,9 @@ def encoders() -> dict[str, Callable[[np.ndarray], Any]]:
     if _installed("pycocotools"):
         from pycocotools import mask as coco
 
-        found["pycocotools, each full mask"] = lambda full: [coco.encode(np.asfortranarray(m.view(np.uint8))) for m in full]
+        found["pycocotools, each full mask"] = lambda full: [
+            coco.encode(np.asfortranarray(m.view(np.uint8))) for m in full
+        ]
     if _installed("supervision"):
         from supervision.detection.utils.converters import mask_to_rle
 

@@ -87,7 +87,7 @@ class TestAssemble:
         np.testing.assert_array_equal(got.data, want.data)
 
     def test_samples_equal_full_bilinear_resize(self, op):
-        """Against another's bilinear resize of the whole logits, apart from logits that rounding may take either way."""
+        """Against another's bilinear resize of the whole logits, apart from those that rounding may take either way."""
         rng = np.random.default_rng(3)
         coeffs, prototypes, boxes, _ = random_scene(rng, 6, (120, 160), proto_hw=(30, 40))
         geometry = Letterbox.fit((120, 160), (120, 160))

@@ -15,12 +15,14 @@ from yolokkn.types import Masks
 def assemble_masks(coeffs: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray, geometry: Letterbox) -> Masks:
     """Assemble instance masks from prototypes, at the frame's resolution and only inside the boxes.
 
-    A pixel is set where the bilinear sample of `coeffs x prototypes` at the pixel's centre is above 0: the centre's input
-    position is `(x + 0.5) * gain_x + pad_left`, its prototype position that times `w / input_w`, minus 0.5, clamped to
-    the prototypes' edge. A crop holds the pixels whose centres lie in [x1, x2) x [y1, y2), clipped to the frame.
+    A pixel is set where the bilinear sample of `coeffs x prototypes` at the pixel's centre is above 0: the centre's
+    input position is `(x + 0.5) * gain_x + pad_left`, its prototype position that times `w / input_w`, minus 0.5,
+    clamped to the prototypes' edge. A crop holds the pixels whose centres lie in [x1, x2) x [y1, y2), clipped to the
+    frame.
 
-    Sums run over the prototypes in their order, in float32 without contraction: every CPU gives the same bytes. A prototype
-    position whose sum is not finite counts as 0, so that a row of coefficients with NaN or infinity gives a bitmap of zeros.
+    Sums run over the prototypes in their order, in float32 without contraction: every CPU gives the same bytes. A
+    prototype position whose sum is not finite counts as 0, so that a row of coefficients with NaN or infinity gives a
+    bitmap of zeros.
 
     Args:
         coeffs: (N, P) float32.
@@ -36,13 +38,14 @@ def assemble_masks(coeffs: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray
         TypeError: An array is not float32, or the geometry not a Letterbox.
         ValueError: A shape does not fit, an array is not C-contiguous, or a size of the geometry is below 1.
 
-    Cost: P operations for each prototype position under a box, then a scan of the crop that computes samples only in the
-    cells of the prototype grid whose corners differ in sign.
+    Cost: P operations for each prototype position under a box, then one write of the crop; samples are computed only
+    between neighbouring positions whose signs differ.
 
     Example:
         >>> geometry = Letterbox.fit((4, 4), (4, 4))
         >>> prototypes = np.array([[[1.0, -1.0], [1.0, -1.0]]], np.float32)
-        >>> masks = assemble_masks(np.ones((1, 1), np.float32), prototypes, np.array([[0, 1, 4, 3]], np.float32), geometry)
+        >>> boxes = np.array([[0, 1, 4, 3]], np.float32)
+        >>> masks = assemble_masks(np.ones((1, 1), np.float32), prototypes, boxes, geometry)
         >>> masks.crop(0).tolist()
         [[1, 1, 0, 0], [1, 1, 0, 0]]
     """
@@ -139,9 +142,9 @@ def paint_masks(masks: Masks, out: np.ndarray | None = None) -> np.ndarray:
 def mask_polygons(masks: Masks) -> list[list[np.ndarray]]:
     """Trace the outermost borders of each mask's 8-connected components.
 
-    Points are the border pixels' coordinates in the frame, only those where the border turns. Holes, and components inside
-    a hole, are left out. Components come in the order of their first pixel, row by row; each contour begins there and
-    goes counter-clockwise on the screen (down its left side first).
+    Points are the border pixels' coordinates in the frame, only those where the border turns. Holes, and components
+    inside a hole, are left out. Components come in the order of their first pixel, row by row; each contour begins
+    there and goes counter-clockwise on the screen (down its left side first).
 
     Args:
         masks: N masks; any value but 0 counts as set.

@@ -24,7 +24,7 @@ def node_logits(coeffs: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
 
 def mask_crops(boxes: np.ndarray, frame_hw: tuple[int, int]) -> np.ndarray:
     """Find the pixels whose centres lie inside boxes (N, 4) -> (N, 4) int32, clipped; 0 0 0 0 where there are none."""
-    crops = np.zeros((len(boxes), 4), np.int32)
+    crops: np.ndarray = np.zeros((len(boxes), 4), np.int32)
     h, w = frame_hw
     for i, box in enumerate(boxes.astype(np.float64)):
         if np.isfinite(box).all():
@@ -76,7 +76,7 @@ def run_lengths(full: np.ndarray) -> list[int]:
 
 
 def rle_string(runs: list[int]) -> bytes:
-    """Write run lengths in COCO's compressed form: differences of every other one, 5 bits to a character, low ones first."""
+    """Write run lengths in COCO's compressed form: as differences of every other one, 5 bits a character."""
     text = bytearray()
     for i, run in enumerate(runs):
         value = run - runs[i - 2] if i > 2 else run
@@ -116,7 +116,7 @@ def rle_runs(text: bytes) -> list[int]:
 
 def decode_rle(rles: Sequence[Mapping[str, Any]]) -> Masks:
     """Decode COCO run lengths; see `yolokkn.ops.decode_rle`."""
-    crops = np.zeros((len(rles), 4), np.int32)
+    crops: np.ndarray = np.zeros((len(rles), 4), np.int32)
     parts: list[np.ndarray] = [np.zeros(0, np.uint8)]
     h, w = rles[0]["size"] if rles else (0, 0)
     for i, rle in enumerate(rles):
@@ -164,7 +164,7 @@ def _flood(passable: np.ndarray, seed: tuple[int, int], steps: tuple[tuple[int, 
 
 
 def _outermost_components(bitmap: np.ndarray) -> list[np.ndarray]:
-    """Split a bitmap into the 8-connected components that the outside touches (4-connected), in the order of first pixels."""
+    """Split a bitmap into the 8-connected components that touch the outside (4-connected), by their first pixels."""
     if bitmap.size == 0:
         return []
     outside = _flood(np.pad(~bitmap, 1, constant_values=True), (0, 0), _STEPS[::2])
@@ -183,7 +183,8 @@ def _trace(component: np.ndarray) -> np.ndarray:
     """Walk round a component from its first pixel, outside on the right hand; keep the pixels where the walk turns."""
     padded = np.pad(component, 1)
     y, x = divmod(int(np.flatnonzero(padded.ravel())[0]), padded.shape[1])
-    start, walk, back = (x, y), [], 4
+    walk: list[tuple[int, int, int]] = []
+    start, back = (x, y), 4
     while True:
         for direction in range(back + 1, back + 9):
             dx, dy = _STEPS[direction % 8]
