@@ -112,6 +112,19 @@ def random_rle(rng: np.random.Generator, image: dict[str, Any], box: list[float]
     return {"size": rle["size"], "counts": np.diff(edges, prepend=0).tolist()}
 
 
+def _shifted_mask(rng, image, segmentation, most):
+    """The object's own mask, moved by some pixels."""
+    mask_tool = pytest.importorskip("pycocotools.mask")
+    rle = segmentation
+    if isinstance(segmentation, list) or isinstance(segmentation["counts"], list):
+        rle = mask_tool.frPyObjects(segmentation, image["height"], image["width"])
+    if isinstance(rle, list):
+        rle = mask_tool.merge(rle)
+    shift = tuple(int(v) for v in rng.integers(-most, most + 1, 2))
+    moved = mask_tool.encode(np.asfortranarray(np.roll(mask_tool.decode(rle), shift, axis=(0, 1))))
+    return {"size": moved["size"], "counts": moved["counts"].decode()}
+
+
 def random_results(rng: np.random.Generator, content: dict[str, Any], iou_type: str, with_boxes: bool = False):
     """Jittered objects, exact ones, duplicates, wrong classes and inventions; scores with ties."""
     images = {image["id"]: image for image in content["images"]}
@@ -139,10 +152,9 @@ def _result(rng, image, category_id, row, iou_type, with_boxes):
     if iou_type == "bbox" or with_boxes:
         out["bbox"] = box
     if iou_type == "segm":
-        inside = [min(max(box[0], 0.0), image["width"] - 2.0), min(max(box[1], 0.0), image["height"] - 2.0), *box[2:]]
-        out["segmentation"] = random_rle(rng, image, inside, packed=True)
+        out["segmentation"] = _shifted_mask(rng, image, row["segmentation"], int(jitter * 20))
     if iou_type == "keypoints":
-        points = np.array(row["keypoints"]).reshape(17, 3)
+        points = np.array(row["keypoints"], float).reshape(17, 3)
         points[:, :2] += rng.normal(0, 1, (17, 2)) * jitter * (w + h) / 4
         out["keypoints"] = points.ravel().tolist()
     return out

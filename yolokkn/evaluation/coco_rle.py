@@ -28,33 +28,33 @@ def decode_counts(encoded: Sequence[list[int] | str | bytes], names: Sequence[in
     Raises:
         ValueError: An entry holds something else than counts, or a damaged string.
     """
-    counts: list[np.ndarray] = [np.zeros(0, np.int64)] * len(encoded)
-    packed: list[bytes] = []
-    packed_at: list[int] = []
-    for i, entry in enumerate(encoded):
-        if isinstance(entry, list):
-            numbers = np.array(entry)
-            if entry and (numbers.ndim != 1 or numbers.dtype.kind not in "iu"):
-                raise ValueError(f"[{names[i]}].counts must be integers, got {entry[:8]}")
-            counts[i] = numbers.astype(np.int64)
-            continue
-        raw = entry.encode("ascii", "replace") if isinstance(entry, str) else entry
-        digits = np.frombuffer(raw, np.uint8)
-        if raw and (digits.min() < 48 or digits.max() > 111 or digits[-1] >= 80):
-            raise ValueError(f"[{names[i]}].counts must be a complete COCO string, got {entry[:40]!r}")
-        packed.append(raw)
-        packed_at.append(i)
-    values, offsets = _unpack(packed, [names[i] for i in packed_at])
-    for i, begin, end in zip(packed_at, offsets[:-1], offsets[1:], strict=True):
-        counts[i] = values[begin:end]
-    lengths = np.array([len(c) for c in counts], np.int64)
-    return np.concatenate([np.zeros(0, np.int64), *counts]), np.concatenate([[0], np.cumsum(lengths)])
+    listed = {i: _check_list(entry, names[i]) for i, entry in enumerate(encoded) if isinstance(entry, list)}
+    strings = {i: entry for i, entry in enumerate(encoded) if not isinstance(entry, list)}
+    packed = [s.encode("ascii", "replace") if isinstance(s, str) else s for s in strings.values()]
+    values, offsets = _unpack(packed, [names[i] for i in strings])
+    if not listed:
+        return values, offsets
+    counts = listed | {i: values[offsets[k] : offsets[k + 1]] for k, i in enumerate(strings)}
+    ordered = [counts[i] for i in range(len(encoded))]
+    return np.concatenate(ordered), np.concatenate([[0], np.cumsum([len(c) for c in ordered])])
+
+
+def _check_list(entry: list[int], name: int) -> np.ndarray:
+    numbers = np.array(entry)
+    if entry and (numbers.ndim != 1 or numbers.dtype.kind not in "iu"):
+        raise ValueError(f"[{name}].counts must be integers, got {entry[:8]}")
+    return numbers.astype(np.int64)
 
 
 def _unpack(packed: Sequence[bytes], names: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Decode all strings at once: the digits of a number, then the differences."""
     digits = np.frombuffer(b"".join(packed), np.uint8).astype(np.int64) - 48
     string_offsets = np.concatenate([[0], np.cumsum([len(p) for p in packed])]).astype(np.int64)
+    ends = string_offsets[1:][np.diff(string_offsets) > 0] - 1
+    bad = np.concatenate([np.flatnonzero((digits < 0) | (digits > 63)), ends[digits[ends] >= 32]])
+    if len(bad):
+        i = int(np.searchsorted(string_offsets, bad[0], side="right")) - 1
+        raise ValueError(f"[{names[i]}].counts must be a complete COCO string, got {packed[i][:40]!r}")
     lasts = np.flatnonzero(digits < 32)
     if len(lasts) == 0:
         return np.zeros(0, np.int64), np.zeros(len(packed) + 1, np.int64)
@@ -69,24 +69,23 @@ def _unpack(packed: Sequence[bytes], names: Sequence[int]) -> tuple[np.ndarray, 
     values -= np.where(digits[lasts] & 16, np.int64(1) << (5 * lengths), 0)
     offsets = find_offsets(string, len(packed))
     place = np.arange(len(values)) - offsets[string]
-    chain = string * 3 + np.where(place == 0, 0, np.where(place % 2 == 1, 1, 2))  # a chain of differences each
-    order = np.argsort(chain, kind="stable")
-    total = np.cumsum(values[order])
-    begins = np.flatnonzero(np.diff(chain[order], prepend=-1))
-    before = np.concatenate([[0], total])[begins]
-    decoded = np.empty_like(values)
-    decoded[order] = total - np.repeat(before, np.diff(begins, append=len(values)))
-    return decoded, offsets
+    is_odd = place % 2 == 1
+    for chain in (is_odd, ~is_odd & (place > 0)):  # differences add up along the odd and along the even places
+        total = np.cumsum(np.where(chain, values, 0))
+        before = np.concatenate([[0], total])[offsets]
+        np.copyto(values, total - before[string], where=chain)
+    return values, offsets
 
 
 def runs_of_counts(
-    counts: np.ndarray, offsets: np.ndarray, masks: np.ndarray, sizes_hw: np.ndarray
+    counts: np.ndarray, offsets: np.ndarray, names: Sequence[int], masks: np.ndarray, sizes_hw: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Turn counts (clear, set, clear, ...) into runs of set pixels.
 
     Args:
         counts: (C,) int64, all encodings one after the other.
         offsets: (E + 1,) int64: where each begins.
+        names: How the message of an error calls each.
         masks: (E,) int64: which mask each encodes.
         sizes_hw: (N, 2) int64: height and width of each mask.
 
@@ -104,8 +103,8 @@ def runs_of_counts(
     if len(wrong):
         i = int(wrong[0])
         h, w = sizes_hw[masks[i]]
-        raise ValueError(f"[{masks[i]}].counts must be 0 or more and add up to {h} x {w} pixels, got {sums[i]}")
-    place = np.arange(len(counts)) - offsets[encoding]
-    is_set = place % 2 == 1
-    ends = totals[1:] - totals[offsets[encoding]]
-    return masks[encoding][is_set], (ends - counts)[is_set], ends[is_set]
+        raise ValueError(f"[{names[i]}].counts must be 0 or more and add up to {h} x {w} pixels, got {sums[i]}")
+    is_set = (np.arange(len(counts)) - offsets[encoding]) % 2 == 1
+    encoding = encoding[is_set]
+    ends = totals[1:][is_set] - totals[offsets[encoding]]
+    return masks[encoding], ends - counts[is_set], ends
