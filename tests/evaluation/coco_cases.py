@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from yolokkn.evaluation.coco import CocoDataset, evaluate_boxes
+
 AREA_EDGES = (32.0**2, 96.0**2)
 
 
@@ -158,3 +160,26 @@ def _result(rng, image, category_id, row, iou_type, with_boxes):
         points[:, :2] += rng.normal(0, 1, (17, 2)) * jitter * (w + h) / 4
         out["keypoints"] = points.ravel().tolist()
     return out
+
+
+def figures(content, results, iou_type="bbox", **kwargs):
+    metrics = evaluate_boxes(CocoDataset.from_dict(content), results, iou_type=iou_type, **kwargs)
+    return np.array(list(metrics.figures.values()))
+
+
+def content_of(boxes, areas=None, crowds=None, num_images=1, num_categories=1):
+    """All objects in the first picture, in the first category."""
+    images = [{"id": i + 1, "file_name": f"{i}", "height": 400, "width": 400} for i in range(num_images)]
+    annotations = [
+        {
+            **{"id": i + 1, "image_id": 1, "category_id": 1, "bbox": list(box), "iscrowd": crowds[i] if crowds else 0},
+            "area": areas[i] if areas else box[2] * box[3],
+        }
+        for i, box in enumerate(boxes)
+    ]
+    categories = [{"id": i + 1, "name": f"c{i}"} for i in range(num_categories)]
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def found(box, score, image_id=1, category_id=1):
+    return {"image_id": image_id, "category_id": category_id, "bbox": list(box), "score": score}

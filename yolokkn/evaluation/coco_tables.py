@@ -153,11 +153,9 @@ def _shapes(
 
 def _ids(results: Sequence[Result], key: str, known: set[int]) -> np.ndarray:
     ids = [result.get(key) for result in results]
-    unknown = set(ids) - known
-    if unknown:
-        i = next(i for i, value in enumerate(ids) if value in unknown)
-        kind = key.removesuffix("_id")
-        raise ValueError(f"evaluate_boxes: results[{i}].{key} must be a {kind} of the data set, got {ids[i]!r}")
+    for i, value in enumerate(ids):
+        if not isinstance(value, (int, np.integer)) or value not in known:
+            raise ValueError(f"evaluate_boxes: results[{i}].{key} must be an id of the data set, got {value!r:.80}")
     return np.array(ids, np.int64)
 
 
