@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from yolokkn.cli.arguments import EXIT_INCOMPLETE, EXIT_OK, flag
 from yolokkn.cli.model_options import add_model_options, load_model
 from yolokkn.cli.progress import progress
+from yolokkn.errors import SourceWarning
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import POLICIES, run_pipeline
@@ -73,6 +75,8 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
     ledger = LatencyLedger()
     counts = Summary()
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", SourceWarning)  # printed as one line each at the end
         source = stack.enter_context(open_source(spec))
         model = load_model(
             args, score_threshold=args.conf, iou_threshold=args.iou, max_detections=args.max_det, agnostic=args.agnostic
@@ -82,7 +86,7 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
             refuse_existing(Path(args.stats), args.overwrite)
         sinks = []
         for uri in uris:
-            sink = open_sink(uri, frame_rate=source.frame_rate, class_names=model.class_names, overwrite=args.overwrite)
+            sink = open_sink(uri, frame_rate=source.frame_rate, overwrite=args.overwrite)
             sinks.append(stack.enter_context(sink))
         tracker = make_tracker(source.frame_rate) if make_tracker else None
         config = configure(source.is_live, args.policy, args.threads)
@@ -108,10 +112,9 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
         print(ledger.table())
     if interrupted:
         raise KeyboardInterrupt
-    if source.problem:
-        print(f"yolokkn {verb}: warning: {source.problem}", file=sys.stderr)
-        return EXIT_INCOMPLETE
-    return EXIT_OK
+    for warning in source.warnings:
+        print(f"yolokkn {verb}: warning: {warning}", file=sys.stderr)
+    return EXIT_INCOMPLETE if source.truncated or source.num_skipped else EXIT_OK
 
 
 class Summary:

@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
 def setting_types() -> dict[str, Any]:
     """Return the settings of all trackers by name, with the type of their values."""
     types: dict[str, Any] = {}
-    for settings in tracking.SETTINGS.values():
+    for settings in (tracking.SortSettings, tracking.ByteTrackSettings):
         for field in fields(settings):
             default = field.default
             types[field.name] = flag if isinstance(default, bool) else type(default)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from yolokkn import tracking
 from yolokkn.runtime.model import Model, load
-from yolokkn.runtime.pipeline import Pipeline, PipelineConfig, run_pipeline
+from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
 from yolokkn.runtime.sinks import open_sink
 from yolokkn.runtime.sources import open_source
 from yolokkn.runtime.timing import LatencyLedger
@@ -81,19 +82,15 @@ def _run(
 ) -> Iterator[tuple[Frame, Detections]]:
     if not isinstance(model, Model):
         model = load(model, **options)
-    with open_source(source) as frames:
+    with ExitStack() as stack:
+        frames = stack.enter_context(open_source(source))
         config = configure(frames.is_live, policy, options.get("threads"))
         if isinstance(tracker, str):
             tracker = tracking.create(tracker, frame_rate=frames.frame_rate or _DEFAULT_FRAME_RATE)
-        uris = [save] if isinstance(save, (str, Path)) else list(save)
-        sinks = [open_sink(str(uri), frame_rate=frames.frame_rate, class_names=model.class_names) for uri in uris]
-        pipeline: Pipeline = run_pipeline(frames, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
-        try:
-            yield from pipeline
-        finally:
-            pipeline.close()
-            for sink in sinks:
-                sink.close()
+        uris = [save] if isinstance(save, (str, Path)) else save
+        sinks = [stack.enter_context(open_sink(uri, frame_rate=frames.frame_rate)) for uri in uris]
+        pipeline = run_pipeline(frames, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
+        yield from stack.enter_context(pipeline)
 
 
 def configure(is_live: bool, policy: str | None, threads: int | None) -> PipelineConfig:
