@@ -14,15 +14,16 @@ std::vector<int64_t> shape_of(const py::array& array) {
 }
 
 py::array require_dtype(py::handle object, const py::dtype& dtype, const char* function, const char* argument) {
-  const std::string wanted = py::cast<std::string>(py::str(dtype));
+  const auto name_of = [](const py::dtype& type) { return py::cast<std::string>(py::str(type)); };
   if (!py::isinstance<py::array>(object)) {
-    throw py::type_error(prefix(function, argument) + "be a NumPy array of " + wanted + ", got " + type_name(object));
+    throw py::type_error(prefix(function, argument) + "be a NumPy array of " + name_of(dtype) + ", got " +
+                         type_name(object));
   }
   auto array = py::reinterpret_borrow<py::array>(object);
   if (!array.dtype().is(dtype) && !array.dtype().equal(dtype)) {
-    throw py::type_error(prefix(function, argument) + "have dtype " + wanted + ", got " +
-                         py::cast<std::string>(py::str(array.dtype())) + "; convert it with .astype(numpy." + wanted +
-                         ")");
+    const std::string wanted = name_of(dtype);
+    throw py::type_error(prefix(function, argument) + "have dtype " + wanted + ", got " + name_of(array.dtype()) +
+                         "; convert it with .astype(numpy." + wanted + ")");
   }
   return array;
 }
@@ -52,6 +53,10 @@ py::array require_array(py::handle object, const py::dtype& dtype, const std::ve
     throw py::value_error(prefix(function, argument) +
                           "be C-contiguous, got a strided view; pass numpy.ascontiguousarray(" + argument + ")");
   }
+  if (reinterpret_cast<uintptr_t>(array.data()) % static_cast<uintptr_t>(dtype.alignment()) != 0) {
+    throw py::value_error(prefix(function, argument) + "be aligned, got an unaligned view; pass " + argument +
+                          ".copy()");
+  }
   if (writeable && !array.writeable()) {
     throw py::value_error(prefix(function, argument) + "be writeable, got a read-only array");
   }
@@ -77,13 +82,16 @@ Letterbox require_letterbox(py::handle object, const char* function, const char*
     throw py::type_error(prefix(function, argument) + "be a yolokkn.geometry.Letterbox, got " + type_name(object));
   }
   const auto pair = [&](const char* name) { return py::cast<std::pair<int64_t, int64_t>>(object.attr(name)); };
-  const auto image = pair("image_hw");
-  const auto input = pair("input_hw");
-  const auto resized = pair("resized_hw");
-  return {image.first,    image.second,
-          input.first,    input.second,
-          resized.first,  resized.second,
-          py::cast<int64_t>(object.attr("pad_top")), py::cast<int64_t>(object.attr("pad_left"))};
+  const auto number = [&](const char* name) { return py::cast<int64_t>(object.attr(name)); };
+  try {
+    const auto [image_h, image_w] = pair("image_hw");
+    const auto [input_h, input_w] = pair("input_hw");
+    const auto [resized_h, resized_w] = pair("resized_hw");
+    return {image_h, image_w, input_h, input_w, resized_h, resized_w, number("pad_top"), number("pad_left")};
+  } catch (const py::cast_error&) {
+    throw py::type_error(prefix(function, argument) + "have whole numbers as sizes, got " +
+                         py::cast<std::string>(py::repr(object)));
+  }
 }
 
 }  // namespace yolokkn::bindings

@@ -125,6 +125,7 @@ class Workspace:
         self._spec = model.input_spec
         self._blob = np.zeros((0, 0, 0, 0), np.float32)
         self._letterbox: Letterbox | None = None
+        self._is_padded = False
 
     def process(self, image: np.ndarray, gate: AbstractContextManager[Any] | None = None) -> Detections:
         """Preprocess, run the network and postprocess one frame.
@@ -164,14 +165,17 @@ class Workspace:
         letterbox = self._letterbox
         if letterbox is None or letterbox.image_hw != hw:
             letterbox = self._letterbox = self._model.letterbox_for(hw)
+            self._is_padded = False
         shape = (self._model.batch, 3, *letterbox.input_hw)
         if self._blob.shape != shape:
             self._blob = np.zeros(shape, np.float32)
+            self._is_padded = False
         rule = self._model.layout.preprocess
         ops.letterbox(
             image, letterbox, swap_rb=rule.swap_rb, scale=rule.scale, offset=rule.offset, pad_value=rule.pad_value,
-            out=self._blob[0],
+            out=self._blob[0], keep_padding=self._is_padded,
         )  # fmt: skip
+        self._is_padded = True
         return letterbox
 
     def _feeds(self, letterbox: Letterbox) -> dict[str, np.ndarray]:
