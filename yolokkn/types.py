@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -74,8 +75,9 @@ class Masks:
         x1, y1, x2, y2 = self.crops.astype(np.int64).T
         return (x2 - x1) * (y2 - y1)
 
-    def _offsets(self) -> np.ndarray:
-        return np.concatenate([[0], np.cumsum(self._areas())])
+    @cached_property
+    def _offsets(self) -> list[int]:
+        return [0, *np.cumsum(self._areas()).tolist()]
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -88,15 +90,15 @@ class Masks:
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f"Masks.crop: index must be within {len(self)} masks, got {index}")
-        x1, y1, x2, y2 = (int(v) for v in self.crops[index])
-        begin = int(self._offsets()[index % len(self)])
-        return self.data[begin : begin + (y2 - y1) * (x2 - x1)].reshape(y2 - y1, x2 - x1)
+        index %= len(self)
+        x1, y1, x2, y2 = self.crops[index].tolist()
+        return self.data[self._offsets[index] : self._offsets[index + 1]].reshape(y2 - y1, x2 - x1)
 
     def __getitem__(self, index: Any) -> Masks:
-        """Select masks by a slice, an integer array or a boolean array."""
-        chosen = np.arange(len(self))[index]
-        offsets = self._offsets()
-        parts = [self.data[offsets[i] : offsets[i + 1]] for i in chosen]
+        """Select masks by a slice, an integer, an integer array or a boolean array."""
+        chosen = np.atleast_1d(np.arange(len(self))[index])
+        offsets = self._offsets
+        parts = [self.data[offsets[i] : offsets[i + 1]] for i in chosen.tolist()]
         data = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
         return Masks(data, self.crops[chosen], self.frame_hw)
 

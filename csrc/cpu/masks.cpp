@@ -12,6 +12,9 @@ namespace {
 
 constexpr int64_t kLargestTotal = int64_t{1} << 61;
 
+constexpr int64_t kGroupNodes = int64_t{1} << 17;  // logits of the masks that are computed together
+constexpr int64_t kBandRows = 16;                  // rows of the prototypes that stay in the cache meanwhile
+
 struct Span {
   int64_t begin = 0;
   int64_t end = 0;
@@ -58,7 +61,7 @@ Span hull(MatrixView<const int32_t> crops, int side) noexcept {
   return range;
 }
 
-// Assembles one mask after the other; owns the scratch memory that they share.
+// Assembles masks; owns the scratch memory that they share.
 class Assembler {
  public:
   Assembler(PrototypesView prototypes, MatrixView<const int32_t> crops, const Letterbox& g, const uint8_t* end)
@@ -74,22 +77,78 @@ class Assembler {
     row_.resize(x_.node.size() + kMaskSlack);
   }
 
-  uint8_t* assemble(const float* coeffs, const int32_t* crop, uint8_t* out) {
+  // Masks go in groups whose logits fit into `kGroupNodes`; a mask that is larger makes a group of its own.
+  void assemble(MatrixView<const float> coeffs, MatrixView<const int32_t> crops, uint8_t* out) {
+    for (int64_t n = 0; n < crops.rows;) {
+      group_.clear();
+      int64_t nodes = 0;
+      for (; n < crops.rows && nodes < kGroupNodes; ++n) {
+        const int32_t* crop = crops.row(n);
+        if (crop[2] <= crop[0] || crop[3] <= crop[1]) continue;
+        group_.push_back(place(crop, coeffs.row(n), nodes));
+        nodes += group_.back().rows * group_.back().ld;
+      }
+      logits_.resize(std::max(logits_.size(), static_cast<size_t>(nodes)));
+      compute_logits();
+      for (const Placed& mask : group_) out = paint(mask, out);
+    }
+  }
+
+ private:
+  // The prototype positions of one mask, and where its logits lie.
+  struct Placed {
+    const int32_t* crop;
+    const float* coeffs;
+    int64_t left, top, rows, cols, ld, offset;
+  };
+
+  Placed place(const int32_t* crop, const float* coeffs, int64_t offset) const noexcept {
+    const int64_t left = x_.node_of(crop[0]);
+    const int64_t right = std::min<int64_t>(x_.node_of(crop[2] - 1) + 1, prototypes_.width - 1);
+    const int64_t top = y_.node_of(crop[1]);
+    const int64_t bottom = std::min<int64_t>(y_.node_of(crop[3] - 1) + 1, prototypes_.height - 1);
+    const int64_t cols = right - left + 1;
+    return {crop, coeffs, left, top, bottom - top + 1, cols, (cols + 15) / 8 * 8, offset};
+  }
+
+  // Band by band of the prototypes, so that masks that lie beside or over each other read them from the cache.
+  void compute_logits() noexcept {
+    for (int64_t band = 0; band < prototypes_.height; band += kBandRows) {
+      for (const Placed& mask : group_) {
+        const int64_t begin = std::max(band, mask.top);
+        const int64_t end = std::min(band + kBandRows, mask.top + mask.rows);
+        if (begin >= end) continue;
+        const NodeRegion region{prototypes_.data + begin * prototypes_.width + mask.left,
+                                prototypes_.height * prototypes_.width,
+                                prototypes_.width,
+                                prototypes_.count,
+                                end - begin,
+                                mask.cols};
+        float* logits = logits_.data() + mask.offset + (begin - mask.top) * mask.ld;
+        kernels_.node_logits(region, mask.coeffs, logits, mask.ld);
+      }
+    }
+  }
+
+  uint8_t* paint(const Placed& mask, uint8_t* out) noexcept {
+    const int32_t* crop = mask.crop;
+    for (int64_t c = 0; c < mask.cols; ++c) {
+      const int32_t end = x_.cell_end[static_cast<size_t>(mask.left + c)];
+      cell_ends_[static_cast<size_t>(c)] = std::clamp(end, crop[0], crop[2]) - crop[0];
+    }
     const int64_t width = crop[2] - crop[0];
-    const NodeRegion region = region_of(crop);
-    const int64_t ld = (region.cols + 15) / 8 * 8;
-    logits_.resize(std::max(logits_.size(), static_cast<size_t>(region.rows * ld)));
-    kernels_.node_logits(region, coeffs, logits_.data(), ld);
-    const int64_t first_row = y_.node_of(crop[1]);
+    const float* logits = logits_.data() + mask.offset;
     for (int64_t y = crop[1]; y < crop[3]; ++y, out += width) {
-      const int64_t above = y_.node_of(y) - first_row;
-      const int64_t below = std::min(above + 1, region.rows - 1);
-      const MaskRow row{logits_.data() + above * ld,
-                        logits_.data() + below * ld,
-                        y_.weight[static_cast<size_t>(y - y_.begin)],
-                        region.cols,
+      const int64_t above = y_.node_of(y) - mask.top;
+      const int64_t below = std::min(above + 1, mask.rows - 1);
+      const float lower_weight = y_.weight[static_cast<size_t>(y - y_.begin)];
+      const float* weights = x_.weight.data() + (crop[0] - x_.begin);
+      const MaskRow row{logits + above * mask.ld,
+                        logits + below * mask.ld,
+                        lower_weight,
+                        mask.cols,
                         cell_ends_.data(),
-                        x_.weight.data() + (crop[0] - x_.begin),
+                        weights,
                         width,
                         lerped_.data()};
       if (end_ - out >= width + kMaskSlack) {
@@ -102,27 +161,10 @@ class Assembler {
     return out;
   }
 
- private:
-  NodeRegion region_of(const int32_t* crop) {
-    const int64_t left = x_.node_of(crop[0]);
-    const int64_t right = std::min<int64_t>(x_.node_of(crop[2] - 1) + 1, prototypes_.width - 1);
-    const int64_t top = y_.node_of(crop[1]);
-    const int64_t bottom = std::min<int64_t>(y_.node_of(crop[3] - 1) + 1, prototypes_.height - 1);
-    for (int64_t c = left; c <= right; ++c) {
-      const int32_t end = x_.cell_end[static_cast<size_t>(c)];
-      cell_ends_[static_cast<size_t>(c - left)] = std::clamp(end, crop[0], crop[2]) - crop[0];
-    }
-    return {prototypes_.data + top * prototypes_.width + left,
-            prototypes_.height * prototypes_.width,
-            prototypes_.width,
-            prototypes_.count,
-            bottom - top + 1,
-            right - left + 1};
-  }
-
   PrototypesView prototypes_;
   const uint8_t* end_;
   Axis x_, y_;
+  std::vector<Placed> group_;
   std::vector<float> logits_, lerped_;
   std::vector<int32_t> cell_ends_;
   std::vector<uint8_t> row_;
@@ -200,11 +242,7 @@ void assemble_masks(MatrixView<const float> coeffs, PrototypesView prototypes, M
     return;
   }
   Assembler assembler(prototypes, crops, geometry, out.data() + out.size());
-  uint8_t* next = out.data();
-  for (int64_t n = 0; n < crops.rows; ++n) {
-    const int32_t* crop = crops.row(n);
-    if (crop[2] > crop[0] && crop[3] > crop[1]) next = assembler.assemble(coeffs.row(n), crop, next);
-  }
+  assembler.assemble(coeffs, crops, out.data());
 }
 
 void paint_masks(const MasksView& masks, std::span<uint8_t> out) noexcept {

@@ -33,8 +33,8 @@ struct MaskRow {
 };
 
 struct MaskKernels {
-  // logits (rows, ld): sum over planes of coeffs x prototypes, in the order of the planes; 0 where it is not finite. Writes
-  // whole vectors: up to 7 floats of anything behind a row, for which ld has room.
+  // logits (rows, ld): sum over planes of coeffs x prototypes, in the order of the planes; 0 where it is not finite.
+  // Writes whole vectors: up to 7 floats of anything behind a row, for which ld has room.
   void (*node_logits)(const NodeRegion& region, const float* coeffs, float* logits, int64_t ld) noexcept;
   // Writes width bytes, 0 or 1, and up to kMaskSlack bytes of anything behind them.
   void (*mask_row)(const MaskRow& row, uint8_t* out) noexcept;
