@@ -107,6 +107,8 @@ def test_published_networks_take_the_floats_of_their_published_weights(tmp_path,
 def test_yolov4_tiny_equals_the_reference(tmp_path):
     cfg = write_model(tmp_path, FAMILIES["yolov4-tiny"][0](64))
     check_against_reference(cfg, cfg.with_suffix(".weights"))
+    cfg.write_text(FAMILIES["yolov4-tiny"][0](416))
+    assert model_cost(parse_model(darknet_to_onnx(cfg))).gflops == pytest.approx(6.9, abs=0.05)  # as its authors say
 
 
 def test_a_batch_gives_each_image_its_own_result(tmp_path):
