@@ -13,9 +13,12 @@ import onnxruntime
 import pytest
 
 from tests.graph import darknet_reference
+from tests.graph.darknet_families import FAMILIES
 from tests.graph.darknet_models import EVERY_LAYER, TINY, write_model
 from yolokkn.errors import ModelError
 from yolokkn.graph import darknet_to_onnx, find_names, model_cost, parse_model
+from yolokkn.graph.darknet_cfg import read_cfg
+from yolokkn.graph.darknet_layers import plan_network
 
 YOLO_FASTEST = (
     "yolo-fastest-1.0_coco__yolo-fastest",
@@ -87,6 +90,25 @@ def test_yolo_fastest_equals_opencv_at_full_size(shared_data, name):
     net.setInput(images)
     for a, b in zip(run(darknet_to_onnx(f"{stem}.cfg"), images), net.forward(raw), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_published_networks_take_the_floats_of_their_published_weights(tmp_path, name):
+    cfg, file_bytes = FAMILIES[name]
+    (tmp_path / "model.cfg").write_text(cfg(416))
+    network = plan_network(read_cfg(tmp_path / "model.cfg"))
+    floats = sum(layer.settings.num_floats for layer in network.layers if layer.kind == "convolutional")
+    assert file_bytes in (16 + 4 * floats, 20 + 4 * floats)
+    assert sorted(network.layers[i].shape for i in network.heads) == [
+        (255, s, s) for s in (13, 26, 52)[: len(network.heads)]
+    ]
+
+
+def test_yolov4_tiny_equals_the_reference(tmp_path):
+    cfg = write_model(tmp_path, FAMILIES["yolov4-tiny"][0](64))
+    check_against_reference(cfg, cfg.with_suffix(".weights"))
+    cfg.write_text(FAMILIES["yolov4-tiny"][0](416))
+    assert model_cost(parse_model(darknet_to_onnx(cfg))).gflops == pytest.approx(6.9, abs=0.05)  # as its authors say
 
 
 def test_a_batch_gives_each_image_its_own_result(tmp_path):

@@ -12,7 +12,8 @@ import numpy as np
 from yolokkn._version import __version__
 from yolokkn.errors import ModelError
 from yolokkn.graph.darknet_cfg import read_cfg, read_text
-from yolokkn.graph.darknet_layers import Layer, Network, plan_network
+from yolokkn.graph.darknet_layers import plan_network
+from yolokkn.graph.darknet_network import Layer, Network
 from yolokkn.graph.darknet_weights import read_weights
 from yolokkn.graph.onnx_build import GraphBuilder
 

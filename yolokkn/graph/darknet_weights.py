@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from yolokkn.errors import ModelError
-from yolokkn.graph.darknet_layers import Convolution, Network
+from yolokkn.graph.darknet_network import Convolution, Network
 
 # Added to the variance of a batch normalization. OpenCV's importer takes this; the darknet forks have 1e-5 (moves the
 # logits of Yolo-Fastest by 0.01) or add 1e-6 to the standard deviation instead.
