@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from pathlib import Path
 
 import av
 import numpy as np
+
+from yolokkn.errors import SourceWarning
+from yolokkn.runtime.sources import open_source
 
 ROTATION_MATRICES = {  # degrees clockwise for display -> a, b, c, d of the track header's matrix
     0: (1, 0, 0, 1),
@@ -75,3 +79,11 @@ def frames_by_pyav(path: Path) -> int:
                 return count
             except av.error.FFmpegError:
                 continue
+
+
+def read_all(spec, **kwargs):
+    """All frames of a source and the source, warnings kept off."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SourceWarning)
+        with open_source(spec, **kwargs) as source:
+            return list(source), source

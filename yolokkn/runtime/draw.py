@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ COCO_LIMBS: tuple[tuple[int, int], ...] = (
     (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10),
     (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
 )  # fmt: skip
+Box = Sequence[float]
 _SHIFT = 3  # cv2 draws at eighths of a pixel
 
 
@@ -80,7 +84,7 @@ class TrailHistory:
         """Append the middle of each confirmed track's lower edge."""
         self._frame += 1
         for track_id, box in zip(tracks.track_ids.tolist(), tracks.boxes.tolist(), strict=True):
-            if track_id < 0 or not all(map(np.isfinite, box)):
+            if track_id < 0 or not all(map(math.isfinite, box)):
                 continue
             trail = self._points.setdefault(track_id, deque(maxlen=max(self._length, 1)))
             trail.append(((box[0] + box[2]) / 2, box[3]))
@@ -121,7 +125,7 @@ def draw(
         ValueError: The image is not (H, W, 3).
 
     Cost:
-        About 0.5 ms for 10 boxes at 768x576.
+        About 0.4 ms for 10 boxes at 768x576, 0.04 ms more for each trail, 0.1 ms for each mask of 100x100.
 
     Example:
         >>> draw(np.zeros((8, 8, 3), np.uint8), Detections.empty()).shape
@@ -147,7 +151,7 @@ class _Painter:
         self.cv2: Any = cv2
         self.image, self.style = image, style
         side = (image.shape[0] * image.shape[1]) ** 0.5
-        self.width = style.line_width or max(round(side / 420), 1)
+        self.width = style.line_width or max(round(side / 420 + 0.6), 1)
         self.font_scale = style.font_scale or min(max(side / 1400, 0.35), 3.0)
         self.font_width = max(round(self.font_scale * 1.6), 1)
 
@@ -160,14 +164,15 @@ class _Painter:
         if trails is not None and self.style.trail_length:
             for track_id, points in trails.trails().items():
                 self._trail(points[-self.style.trail_length :], colour_of(track_id))
+        boxes = result.boxes.tolist()
         if self.style.show_boxes:
             for i in rows:
-                self._box(result.boxes[i], colours[i], self.width)
+                self._box(boxes[i], colours[i], self.width)
         if result.keypoints is not None and self.style.show_keypoints:
             for i in rows:
                 self._keypoints(result.keypoints[i], colours[i])
         for i in rows:
-            self._label(self._text(result, i), result.boxes[i], colours[i])
+            self._label(self._text(result, i), boxes[i], colours[i])
 
     def _rows(self, result: Detections) -> list[int]:
         """Rows to draw, the best last so that it lies on top."""
@@ -196,28 +201,39 @@ class _Painter:
     def _fixed(self, points: Any) -> np.ndarray:
         """Continuous pixel coordinates to cv2's fixed point, whose integers are the middles of pixels."""
         limit = 4.0 * max(self.image.shape[:2])
-        clipped = np.clip(np.asarray(points, np.float64) - 0.5, -limit, limit)
+        clipped = np.minimum(np.maximum(np.asarray(points, np.float64) - 0.5, -limit), limit)
         return np.asarray(np.rint(clipped * (1 << _SHIFT)).astype(np.int32))
 
-    def _box(self, box: np.ndarray, colour: Colour, width: int) -> None:
+    def _box(self, box: Box, colour: Colour, width: int) -> None:
         h, w = self.image.shape[:2]
-        inset = np.array([0.5, 0.5, -0.5, -0.5]) * width
-        x1, y1, x2, y2 = np.clip(box, 0, [w, h, w, h]) + inset
-        a, b = self._fixed([min(x1, x2), min(y1, y2)]), self._fixed([max(x1, x2), max(y1, y2)])
-        a, b = a >> _SHIFT, b >> _SHIFT
-        self.cv2.rectangle(self.image, a.tolist(), b.tolist(), colour, width)
+        x1, y1, x2, y2 = min(max(box[0], 0), w), min(max(box[1], 0), h), min(max(box[2], 0), w), min(max(box[3], 0), h)
+        left, top, right, bottom = round(x1), round(y1), round(x2) - 1, round(y2) - 1
+        left, top = min(left, w - 1), min(top, h - 1)  # a box on the frame's very edge still shows
+        right, bottom = max(right, left), max(bottom, top)
+        inner_l, inner_t = min(left + width - 1, right), min(top + width - 1, bottom)
+        inner_r, inner_b = max(right - width + 1, left), max(bottom - width + 1, top)
+        # four bars instead of one thick line: it lies inside the box, whatever the width
+        for bar in (
+            (left, top, right, inner_t),
+            (left, inner_b, right, bottom),
+            (left, top, inner_l, bottom),
+            (inner_r, top, right, bottom),
+        ):
+            self.cv2.rectangle(self.image, bar[:2], bar[2:], colour, -1)
 
-    def _label(self, text: str, box: np.ndarray, colour: Colour) -> None:
+    def _label(self, text: str, box: Box, colour: Colour) -> None:
+        """Write above the box, or inside it where there is no room above; always inside the frame."""
         if not text:
             return
         cv2, (h, w) = self.cv2, self.image.shape[:2]
         (text_w, text_h), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, self.font_scale, self.font_width)
         pad = max(round(text_h * 0.3), 1)
         label_w, label_h = text_w + 2 * pad, text_h + below + pad
-        x = int(np.clip(box[0], 0, max(w - label_w, 0)))
-        above = int(np.clip(box[1], -1e6, 1e6)) - label_h
-        y = above if above >= 0 else max(above + label_h, 0)
-        y = min(y, max(h - label_h, 0))
+        if label_w > w or 3 * label_h > h:
+            return  # it would hide a tiny picture
+        x = int(min(max(box[0], 0), max(w - label_w, 0)))
+        edge = int(min(max(box[1], 0), h))
+        y = edge - label_h if edge >= label_h else min(edge, max(h - label_h, 0))
         cv2.rectangle(self.image, (x, y), (x + label_w - 1, y + label_h - 1), colour, -1)
         at = (x + pad, y + label_h - below)
         ink = text_colour_on(colour)
@@ -231,12 +247,10 @@ class _Painter:
             return
         region = self.image[y1:y2, x1:x2]
         if self.style.mask_alpha > 0:
-            tinted = cv2.addWeighted(
-                region, 1 - self.style.mask_alpha, np.full_like(region, colour), self.style.mask_alpha, 0
-            )
-            cv2.copyTo(tinted, bitmap, region)
+            cv2.copyTo(cv2.LUT(region, tint_table(colour, self.style.mask_alpha)), bitmap, region)
         contours, _ = cv2.findContours(bitmap, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(region, contours, -1, colour, max(self.width - 1, 1), cv2.LINE_AA)
+        width = max(self.width - 1, 1)  # smooth lines wider than a pixel cost six times as much
+        cv2.drawContours(region, contours, -1, colour, width, cv2.LINE_AA if width == 1 else cv2.LINE_8)
 
     def _keypoints(self, keypoints: np.ndarray, colour: Colour) -> None:
         cv2 = self.cv2
@@ -257,12 +271,19 @@ class _Painter:
         """A line that thins and darkens towards its past; drawn in a few pieces of equal shade."""
         if len(points) < 2:
             return
-        fixed = self._fixed(points)
+        points = points[::-2][::-1] if len(points) > 8 else points  # the cost follows the number of segments
+        fixed = self._fixed(points).reshape(-1, 1, 2)
         pieces = min(4, len(points) - 1)
-        bounds = np.linspace(0, len(points) - 1, pieces + 1).round().astype(int)
         for k in range(pieces):
             strength = (k + 1) / pieces
             shade = tuple(round(channel * (0.35 + 0.65 * strength)) for channel in colour)
             width = max(round(self.width * (0.4 + 0.6 * strength)), 1)
-            piece = fixed[bounds[k] : bounds[k + 1] + 1].reshape(-1, 1, 2)
-            self.cv2.polylines(self.image, [piece], False, shade, width, self.cv2.LINE_AA, _SHIFT)
+            begin, end = (len(points) - 1) * k // pieces, (len(points) - 1) * (k + 1) // pieces
+            self.cv2.polylines(self.image, [fixed[begin : end + 1]], False, shade, width, self.cv2.LINE_AA, _SHIFT)
+
+
+@lru_cache(maxsize=256)
+def tint_table(colour: Colour, alpha: float) -> np.ndarray:
+    """Return the table that mixes a colour into each channel: (1, 256, 3) uint8 for `cv2.LUT`."""
+    levels = np.arange(256)[None, :, None] * (1 - alpha) + np.array(colour) * alpha
+    return np.asarray(np.rint(levels).astype(np.uint8))

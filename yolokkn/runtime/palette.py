@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import colorsys
+from functools import lru_cache
 
 Colour = tuple[int, int, int]
 _GOLDEN = 0.61803398875
 _LEVELS = ((0.82, 1.0), (0.62, 0.82), (0.95, 0.72))
 
 
+@lru_cache(maxsize=4096)
 def colour_of(number: int) -> Colour:
     """Return the BGR colour of a class or track: neighbours in number lie far apart in hue.
 
@@ -25,6 +27,7 @@ def colour_of(number: int) -> Colour:
     return round(blue * 255), round(green * 255), round(red * 255)
 
 
+@lru_cache(maxsize=4096)
 def text_colour_on(background: Colour) -> Colour:
     """Return black or white, whichever can be read on a BGR background.
 

@@ -1,0 +1,163 @@
+import time
+
+import numpy as np
+import pytest
+
+from tests.strategies import random_boxes
+from yolokkn.runtime.draw import DrawStyle, TrailHistory, draw
+from yolokkn.runtime.palette import colour_of, text_colour_on
+from yolokkn.types import Detections, Masks, Tracks
+
+BOXES_ONLY = DrawStyle(show_labels=False, show_scores=False, show_ids=False, line_width=1)
+
+
+def result_of(boxes, class_ids=None, **kwargs) -> Detections:
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    classes = np.zeros(len(boxes), np.int32) if class_ids is None else np.array(class_ids, np.int32)
+    return Detections(boxes, np.full(len(boxes), 0.5, np.float32), classes, class_names=("person",), **kwargs)
+
+
+def tracks_of(boxes, ids) -> Tracks:
+    return Tracks.from_detections(result_of(boxes), np.array(ids, np.int64))
+
+
+def black(h=100, w=150) -> np.ndarray:
+    return np.zeros((h, w, 3), np.uint8)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_box_lies_inside_its_edges_pixel_exact(width):
+    out = draw(black(), result_of([[20, 30, 60, 80]]), style=DrawStyle(**{**vars(BOXES_ONLY), "line_width": width}))
+    wanted = black()
+    wanted[30:80, 20:60] = colour_of(0)
+    wanted[30 + width : 80 - width, 20 + width : 60 - width] = 0
+    np.testing.assert_array_equal(out, wanted)
+
+
+def test_box_of_the_whole_frame_is_seen_on_all_sides():
+    out = draw(black(), result_of([[-50, -50, 500, 500]]), style=BOXES_ONLY)
+    assert out[0].any(1).all() and out[-1].any(1).all() and out[:, 0].any(1).all() and out[:, -1].any(1).all()
+    assert not out[1:-1, 1:-1].any()
+
+
+def test_input_stays_and_may_be_strided_or_read_only():
+    image = np.random.default_rng(0).integers(0, 255, (100, 300, 3), np.uint8)
+    view = image[:, ::2]
+    view.setflags(write=False)
+    before = image.copy()
+    out = draw(view, result_of([[10, 10, 50, 50]]))
+    np.testing.assert_array_equal(image, before)
+    assert out.flags.c_contiguous and out.flags.writeable and (out != view).any()
+    np.testing.assert_array_equal(draw(view, Detections.empty()), view)
+
+
+@pytest.mark.parametrize(
+    "box", [[0, 0, 20, 20], [130, 0, 150, 20], [140, 90, 150, 100], [-30, -30, 5, 5], [60, 3, 70, 99]]
+)
+def test_labels_stay_inside_the_frame(box):
+    style = DrawStyle(show_boxes=False)
+    out = draw(black(), result_of([box]), style=style)
+    rows, columns = np.flatnonzero(out.any((1, 2))), np.flatnonzero(out.any((0, 2)))
+    label = out[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    middle = draw(black(), result_of([[40, 60, 60, 80]]), style=style)
+    assert (middle == colour_of(0)).all(-1).sum() == (label == colour_of(0)).all(-1).sum()  # all of it is there
+
+
+def test_tiny_frames_keep_their_picture():
+    for hw in ((1, 1), (1, 200), (32, 32), (8, 3)):
+        out = draw(black(*hw), result_of([[0, 0, 3, 3]]))
+        assert out.shape == (*hw, 3)
+    assert (draw(black(32, 32), result_of([[8, 8, 24, 24]])) == 0).all(-1).mean() > 0.7
+
+
+def test_anything_goes_onto_the_frame():
+    rng = np.random.default_rng(0)
+    for n in range(40):
+        boxes = random_boxes(rng, n, 400) - 150
+        boxes[rng.random(n) < 0.1] = [np.nan, np.inf, -np.inf, 1e30]
+        boxes[rng.random(n) < 0.1] = [-1e30, -1e30, 1e30, 1e30]
+        keypoints = rng.normal(50, 200, (n, 17, 3)).astype(np.float32)
+        keypoints[rng.random((n, 17)) < 0.1] = [np.nan, 1e30, 1.0]
+        result = result_of(boxes, rng.integers(-3, 1000, n), keypoints=keypoints)
+        history = TrailHistory()
+        for _ in range(3):
+            history.update(tracks_of(boxes, np.arange(n)))
+        draw(black(), result, trails=history)
+        assert len(history) == np.isfinite(boxes).all(1).sum()
+
+
+def test_masks_tint_their_pixels_only():
+    bitmap = np.zeros((40, 30), np.uint8)
+    bitmap[10:30, 5:25] = 1
+    masks = Masks(bitmap.ravel(), np.array([[50, 20, 80, 60]], np.int32), (100, 150))
+    image = np.full((100, 150, 3), 100, np.uint8)
+    style = DrawStyle(show_boxes=False, show_labels=False, show_scores=False, mask_alpha=0.5)
+    out = draw(image, result_of([[50, 20, 80, 60]], masks=masks), style=style)
+    inner = out[20 + 12 : 20 + 28, 50 + 7 : 50 + 23]
+    np.testing.assert_allclose(inner - (100 + np.array(colour_of(0))) / 2, 0, atol=1)
+    assert (out[25:28] == 100).all() and (out[:, 85:] == 100).all()
+    np.testing.assert_allclose(out[20 + 10, 50 + 10], colour_of(0), atol=16)  # the contour, smoothed
+
+
+def test_keypoints_below_the_threshold_are_not_drawn():
+    keypoints = np.zeros((1, 17, 3), np.float32)
+    keypoints[0, 5], keypoints[0, 6] = [40, 50, 0.9], [80, 50, 0.9]
+    keypoints[0, 7] = [20, 90, 0.1]
+    style = DrawStyle(show_boxes=False, show_labels=False, show_scores=False)
+    out = draw(black(), result_of([[0, 0, 9, 9]], keypoints=keypoints), style=style)
+    assert out[49:51, 60].any() and out[50, 40].any() and not out[60:].any() and not out[:40].any()
+
+
+def test_unconfirmed_tracks_and_order():
+    boxes = [[20, 20, 60, 60], [20, 20, 60, 60]]
+    out = draw(black(), tracks_of(boxes, [4, -1]), style=BOXES_ONLY)
+    assert tuple(out[20, 20].tolist()) == colour_of(4)
+    assert not draw(black(), tracks_of(boxes, [-1, -1]), style=BOXES_ONLY).any()
+    assert draw(black(), tracks_of(boxes, [-1, -1]), style=DrawStyle(unconfirmed=True)).any()
+    both = result_of(boxes, [1, 2])
+    both.scores[:] = [0.9, 0.3]
+    assert tuple(draw(black(), both, style=BOXES_ONLY)[20, 20].tolist()) == colour_of(1)  # the best lies on top
+
+
+def test_trails_follow_and_are_forgotten():
+    history = TrailHistory(length=10, forget_after=3)
+    for x in range(0, 60, 3):
+        history.update(tracks_of([[x, 20, x + 10, 50]], [1]))
+    assert len(history.trails()[1]) == 10 and history.trails()[1][-1] == (62.0, 50.0)
+    style = DrawStyle(show_boxes=False, show_labels=False, show_scores=False)
+    out = draw(black(), Detections.empty(), style=style, trails=history)
+    assert out[49:51, 40:60].any() and not out[:, :30].any()
+    for _ in range(4):
+        history.update(tracks_of([], []))
+    assert len(history) == 0
+
+
+def test_colours_are_far_apart_and_text_can_be_read():
+    first = np.array([colour_of(i) for i in range(20)], float)
+    distance = np.linalg.norm(first[:, None] - first[None], axis=-1) + 1e3 * np.eye(20)
+    assert distance.min() > 20
+    for i in range(300):
+        background, ink = (np.array(c) / 255 for c in (colour_of(i), text_colour_on(colour_of(i))))
+        light, dark = sorted((float(((c**2.2) @ [0.0722, 0.7152, 0.2126])) for c in (background, ink)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) > 4.4  # WCAG's contrast for text
+
+
+def test_wrong_input():
+    with pytest.raises(TypeError, match="image must be a NumPy array of uint8, got float64"):
+        draw(np.zeros((4, 4, 3)), Detections.empty())
+    with pytest.raises(ValueError, match=r"image must have shape \(H, W, 3\), got \(4, 4\)"):
+        draw(np.zeros((4, 4), np.uint8), Detections.empty())
+    for bad in ({"line_width": 0}, {"font_scale": 0}, {"mask_alpha": 1.5}, {"trail_length": -1}):
+        with pytest.raises(ValueError, match=f"DrawStyle: {next(iter(bad))} must"):
+            DrawStyle(**bad)
+
+
+def test_ten_boxes_cost_little():
+    rng = np.random.default_rng(0)
+    image, boxes = black(576, 768), random_boxes(rng, 10, 500)
+    times = []
+    for _ in range(100):
+        begin = time.thread_time()
+        draw(image, tracks_of(boxes, np.arange(10)))
+        times.append(time.thread_time() - begin)
+    assert np.median(times) < 3e-3  # 0.4 ms on a quiet machine
