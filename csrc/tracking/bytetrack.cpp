@@ -11,7 +11,10 @@ constexpr double kDuplicateCost = 0.15;
 class ByteTrack final : public Tracker {
  public:
   ByteTrack(const ByteTrackSettings& settings, double frame_rate, ClassPolicy policy)
-      : settings_(settings), frame_rate_(frame_rate), policy_(policy), table_(frame_rate, policy) {}
+      : settings_(settings),
+        frame_rate_(frame_rate),
+        policy_(policy),
+        table_(frame_rate, policy, settings.track_buffer) {}
 
  private:
   void do_update(const DetectionsView& detections, std::optional<double> timestamp_s,
@@ -21,8 +24,7 @@ class ByteTrack final : public Tracker {
     associate();
     start_tracks();
     table_.keep_if([&](const Track& track) {
-      return track.row >= 0 ||
-             (track.state == TrackState::kLost && table_.now() - track.last_seen <= settings_.track_buffer);
+      return track.row >= 0 || (track.state == TrackState::kLost && !table_.expired(track));
     });
     drop_duplicates();
     table_.write_ids(track_ids);
@@ -92,7 +94,7 @@ class ByteTrack final : public Tracker {
     table_.keep_if([&](const Track&) { return !dropped_[index++]; });
   }
 
-  void do_reset() override { table_ = TrackTable<HeightMotion>(frame_rate_, policy_); }
+  void do_reset() override { table_ = TrackTable<HeightMotion>(frame_rate_, policy_, settings_.track_buffer); }
   std::vector<LiveTrack> do_tracks() const override { return table_.live(); }
 
   ByteTrackSettings settings_;

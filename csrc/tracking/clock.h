@@ -11,8 +11,9 @@ class FrameClock {
  public:
   static constexpr double kMinStep = 0.1;
   static constexpr double kMaxStep = 30.0;
-  static constexpr double kNominalTolerance = 0.05;
+  static constexpr double kWholeTolerance = 0.05;
   static constexpr double kMaxGap = 1e6;
+  static constexpr double kAgeTolerance = 0.01;
 
   explicit FrameClock(double frame_rate) noexcept : frame_rate_(frame_rate) {}
 
@@ -27,9 +28,11 @@ class FrameClock {
     } else {
       if (last_s_) {
         const double elapsed = (*timestamp_s - *last_s_) * frame_rate_;
-        if (std::abs(elapsed - 1.0) > kNominalTolerance && elapsed >= kMinStep) {
-          step = elapsed <= kMaxStep ? elapsed : 1.0;
+        if (elapsed >= kMinStep) {
           age = std::min(elapsed, kMaxGap);
+          const double whole = std::floor(age + 0.5);
+          if (whole >= 1.0 && std::abs(age - whole) <= kWholeTolerance) age = whole;
+          step = age <= kMaxStep ? age : 1.0;
         }
       }
       last_s_ = timestamp_s;

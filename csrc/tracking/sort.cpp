@@ -7,7 +7,7 @@ namespace {
 class Sort final : public Tracker {
  public:
   Sort(const SortSettings& settings, double frame_rate, ClassPolicy policy)
-      : settings_(settings), frame_rate_(frame_rate), policy_(policy), table_(frame_rate, policy) {}
+      : settings_(settings), frame_rate_(frame_rate), policy_(policy), table_(frame_rate, policy, settings.max_age) {}
 
  private:
   void do_update(const DetectionsView& detections, std::optional<double> timestamp_s,
@@ -24,7 +24,7 @@ class Sort final : public Tracker {
       if (table_.row_free(row)) table_.start(row);
     }
     for (Track& track : table_.tracks()) change_state(track);
-    table_.keep_if([&](const Track& track) { return table_.now() - track.last_seen <= settings_.max_age; });
+    table_.keep_if([&](const Track& track) { return !table_.expired(track); });
     table_.write_ids(track_ids);
   }
 
@@ -37,7 +37,7 @@ class Sort final : public Tracker {
     }
   }
 
-  void do_reset() override { table_ = TrackTable<AreaMotion>(frame_rate_, policy_); }
+  void do_reset() override { table_ = TrackTable<AreaMotion>(frame_rate_, policy_, settings_.max_age); }
   std::vector<LiveTrack> do_tracks() const override { return table_.live(); }
 
   SortSettings settings_;

@@ -40,9 +40,13 @@ float clamped_to_float(double value) noexcept;
 template <typename Motion>
 class TrackTable {
  public:
-  TrackTable(double frame_rate, ClassPolicy policy) : clock_(frame_rate), policy_(policy) {}
+  TrackTable(double frame_rate, ClassPolicy policy, double max_age)
+      : clock_(frame_rate), policy_(policy), max_age_(max_age) {}
 
   double now() const noexcept { return clock_.now(); }
+  bool expired(const Track& track) const noexcept {
+    return now() - track.last_seen > max_age_ + FrameClock::kAgeTolerance;
+  }
   int64_t updates() const noexcept { return updates_; }
   std::vector<Track>& tracks() noexcept { return tracks_; }
   double score(int32_t row) const noexcept { return static_cast<double>(detections_.scores[row]); }
@@ -51,12 +55,13 @@ class TrackTable {
     return policy_ == ClassPolicy::kAgnostic || a.class_id == b.class_id;
   }
 
-  // Moves every track to the time of the new frame.
+  // Moves every track to the time of the new frame; those that were lost before and are too old by now are gone.
   void begin(const DetectionsView& detections, std::optional<double> timestamp_s) {
     detections_ = detections;
     taken_.assign(static_cast<size_t>(detections.boxes.rows), 0);
     ++updates_;
     const double step = clock_.advance(timestamp_s);
+    keep_if([&](const Track& track) { return track.row >= 0 || !expired(track); });
     for (Track& track : tracks_) {
       Motion::predict(track.filter, step, track.state == TrackState::kLost);
       track.box = Motion::box(track.filter);
@@ -174,6 +179,7 @@ class TrackTable {
   std::vector<Track> tracks_;  // oldest first
   FrameClock clock_;
   ClassPolicy policy_;
+  double max_age_;  // nominal frames
   int64_t updates_ = 0;
   int64_t last_id_ = 0;
 

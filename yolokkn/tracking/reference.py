@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolokkn.tracking.reference_assignment import assign
-from yolokkn.tracking.reference_kalman import AreaMotion, Filter, HeightMotion
+from yolokkn.tracking.reference_kalman import AreaMotion, Filter, HeightMotion, Motion
 from yolokkn.tracking.settings import ByteTrackSettings, ClassPolicy, SortSettings
 
 __all__ = ["ByteTrack", "Clock", "Sort", "assign"]
 
 TENTATIVE, TRACKED, LOST = 0, 1, 2
-MIN_STEP, MAX_STEP, NOMINAL_TOLERANCE, MAX_GAP = 0.1, 30.0, 0.05, 1e6
+MIN_STEP, MAX_STEP, WHOLE_TOLERANCE, MAX_GAP, AGE_TOLERANCE = 0.1, 30.0, 0.05, 1e6, 0.01
 COST_GRID = 1.5 * 2.0**12  # adding and subtracting it rounds to a multiple of 2**-40
 SECOND_COST, TENTATIVE_COST, DUPLICATE_COST = 0.5, 0.7, 0.15
 
@@ -22,9 +22,9 @@ SECOND_COST, TENTATIVE_COST, DUPLICATE_COST = 0.5, 0.7, 0.15
 class Clock:
     """Turns timestamps into steps of nominal frames: one step to predict over, one to age by.
 
-    A step within 5 % of a nominal frame counts as exactly one (containers round timestamps to milliseconds). A step that
-    cannot be trusted (not finite, backwards, repeated, below 0.1 or above 30 nominal frames) is predicted as one
-    nominal frame; a long one still ages the tracks by its length, up to a million frames.
+    A step within 0.05 of a whole number of nominal frames counts as that number (containers round timestamps to
+    milliseconds). A step that cannot be trusted (not finite, backwards, repeated, below 0.1 or above 30 nominal frames)
+    is predicted as one nominal frame; a long one still ages the tracks by its length, up to a million frames.
     """
 
     def __init__(self, frame_rate: float) -> None:
@@ -41,9 +41,12 @@ class Clock:
         else:
             if self.last_s is not None:
                 elapsed = (timestamp_s - self.last_s) * self.frame_rate
-                if abs(elapsed - 1.0) > NOMINAL_TOLERANCE and elapsed >= MIN_STEP:
-                    step = elapsed if elapsed <= MAX_STEP else 1.0
+                if elapsed >= MIN_STEP:
                     age = min(elapsed, MAX_GAP)
+                    whole = math.floor(age + 0.5)
+                    if whole >= 1 and abs(age - whole) <= WHOLE_TOLERANCE:
+                        age = float(whole)
+                    step = age if age <= MAX_STEP else 1.0
             self.last_s = timestamp_s
         self.now += age
         return step
@@ -79,7 +82,8 @@ def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 class _Tracker:
     """What the trackers share."""
 
-    motion: type
+    motion: Motion
+    max_age: float
 
     def __init__(self, settings: object, frame_rate: float, class_policy: ClassPolicy) -> None:
         self.settings, self.frame_rate, self.class_policy = settings, frame_rate, class_policy
@@ -96,14 +100,17 @@ class _Tracker:
         self, boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, timestamp_s: float | None = None
     ) -> np.ndarray:
         """See `yolokkn.tracking.Tracker.update`."""
-        self.boxes, self.scores = boxes.astype(np.float64), scores.astype(np.float64)
+        self.boxes: np.ndarray = boxes.astype(np.float64)
+        self.scores: np.ndarray = scores.astype(np.float64)
         self.class_ids = class_ids
         self.track_of: list[Track | None] = [None] * len(boxes)
         self.updates += 1
         with np.errstate(invalid="ignore"):
             finite = np.isfinite(self.boxes).all(1) & np.isfinite(self.scores)
             sized = (self.boxes[:, 2] > self.boxes[:, 0]) & (self.boxes[:, 3] > self.boxes[:, 1])
+        seen = {id(t) for t in self.tracks if self._seen(t)}
         step = self.clock.advance(timestamp_s)
+        self.tracks = [t for t in self.tracks if id(t) in seen or not self._expired(t)]
         for t in self.tracks:
             self.motion.predict(t.filter, step, t.state == LOST)
             t.box = self.motion.box(t.filter)
@@ -154,6 +161,9 @@ class _Tracker:
     def _seen(self, track: Track) -> bool:
         return track.last_seen == self.clock.now
 
+    def _expired(self, track: Track) -> bool:
+        return self.clock.now - track.last_seen > self.max_age + AGE_TOLERANCE
+
     def _free(self, rows: list[int]) -> list[int]:
         return [r for r in rows if self.track_of[r] is None]
 
@@ -161,8 +171,12 @@ class _Tracker:
 class Sort(_Tracker):
     """Specification of SORT (Bewley et al., Simple online and realtime tracking, 2016)."""
 
-    motion = AreaMotion
+    motion = AreaMotion()
     settings: SortSettings
+
+    def __init__(self, settings: SortSettings, frame_rate: float, class_policy: ClassPolicy) -> None:
+        self.max_age = settings.max_age
+        super().__init__(settings, frame_rate, class_policy)
 
     def _associate_all(self, rows: list[int]) -> None:
         s = self.settings
@@ -176,14 +190,18 @@ class Sort(_Tracker):
                 t.state = LOST if t.state == TRACKED else t.state
             elif t.state == TENTATIVE and (t.hits >= s.min_hits or self.updates <= s.min_hits):
                 self._confirm(t)
-        self.tracks = [t for t in self.tracks if self.clock.now - t.last_seen <= s.max_age]
+        self.tracks = [t for t in self.tracks if not self._expired(t)]
 
 
 class ByteTrack(_Tracker):
     """Specification of ByteTrack (Zhang et al., ByteTrack: multi-object tracking by associating every box, 2022)."""
 
-    motion = HeightMotion
+    motion = HeightMotion()
     settings: ByteTrackSettings
+
+    def __init__(self, settings: ByteTrackSettings, frame_rate: float, class_policy: ClassPolicy) -> None:
+        self.max_age = settings.track_buffer
+        super().__init__(settings, frame_rate, class_policy)
 
     def _associate_all(self, rows: list[int]) -> None:
         s = self.settings
@@ -204,10 +222,7 @@ class ByteTrack(_Tracker):
                 track = self._start(r)
                 if self.updates == 1:
                     self._confirm(track)
-        now = self.clock.now
-        self.tracks = [
-            t for t in self.tracks if self._seen(t) or (t.state == LOST and now - t.last_seen <= s.track_buffer)
-        ]
+        self.tracks = [t for t in self.tracks if self._seen(t) or (t.state == LOST and not self._expired(t))]
         self._drop_duplicates()
 
     def _drop_duplicates(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,18 +26,19 @@ class Filter:
         self.v = np.where(sizes & ~(self.x + self.v * dt > 0), 0.0, self.v)
         self.x = self.x + self.v * dt
         q0, q1 = position_var * dt, velocity_var * dt
-        a, l, b = self.a, self.l, self.b
-        t = 1.0 + dt * l
+        a, b = self.a, self.b
+        t = 1.0 + dt * self.l
         p00 = a * t * t + dt * dt * b + q0
-        self.l = (a * l * t + dt * b) / p00
-        self.b = q1 + (a * b + q0 * (a * l * l + b)) / p00
+        self.b, self.l = q1 + (a * b + q0 * (a * self.l * self.l + b)) / p00, (a * self.l * t + dt * b) / p00
         self.a = p00
 
     def update(self, z: np.ndarray, measurement_var: np.ndarray) -> None:
-        """Correct by a measured position."""
+        """Correct by a measured position. A size that would round to nothing becomes the measured one."""
         gain = self.a / (self.a + measurement_var)
         y = z - self.x
-        self.x = self.x + gain * y
+        corrected = self.x + gain * y
+        sizes = np.array([False, False, True, True])
+        self.x = np.where(sizes & ~(corrected > 0), z, corrected)
         self.v = self.v + self.l * gain * y
         self.a = gain * measurement_var
 
@@ -44,6 +46,25 @@ class Filter:
         """Return the (4, 2, 2) covariances."""
         c = self.a * self.l
         return np.moveaxis(np.array([[self.a, c], [c, c * self.l + self.b]]), -1, 0)
+
+
+class Motion(Protocol):
+    """A box model on top of the filter."""
+
+    def measure(self, x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
+        """Return the measurement of a box."""
+
+    def start(self, z: np.ndarray) -> Filter:
+        """Return the filter of a new track."""
+
+    def predict(self, f: Filter, dt: float, lost: bool) -> None:
+        """Move a track's filter."""
+
+    def correct(self, f: Filter, z: np.ndarray) -> None:
+        """Correct a track's filter."""
+
+    def box(self, f: Filter) -> np.ndarray:
+        """Return the box of a state: (4,) float64 xyxy."""
 
 
 class AreaMotion:
@@ -92,7 +113,7 @@ class HeightMotion:
         return np.array([(x1 + x2) * 0.5, (y1 + y2) * 0.5, (x2 - x1) / h, h])
 
     @staticmethod
-    def _variances(height: float, weight: float, aspect_var: float) -> np.ndarray:
+    def _variances(height: Any, weight: float, aspect_var: float) -> np.ndarray:
         std = height * weight
         return np.array([std * std, std * std, aspect_var, std * std])
 

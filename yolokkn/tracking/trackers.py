@@ -54,8 +54,9 @@ class Tracker:
     have no area get -1.
 
     Time counts in nominal frames, 1 / frame_rate seconds each. Tracks are predicted over the time between two
-    timestamps; a step within 5 % of a nominal frame counts as exactly one, and a step that cannot be trusted (backwards,
-    repeated, not finite, below 0.1 or above 30 nominal frames) is predicted as one. Ages grow by the true time.
+    timestamps; a step within 0.05 of a whole number of nominal frames counts as that number, and a step that cannot be
+    trusted (backwards, repeated, not finite, below 0.1 or above 30 nominal frames) is predicted as one. Ages grow by
+    the true time.
 
     Attributes:
         name: What `create` knows it by.
@@ -65,13 +66,13 @@ class Tracker:
     """
 
     name: str = ""
-    settings_type: type = object
+    settings_type: Any = object
 
     def __init__(self, settings: Any = None, *, frame_rate: float = 30.0, class_policy: ClassPolicy = "strict") -> None:
         owner = type(self).__name__
         if settings is not None and not isinstance(settings, self.settings_type):
             raise TypeError(f"{owner}: settings must be {self.settings_type.__name__}, got {type(settings).__name__}")
-        self.settings = self.settings_type() if settings is None else settings
+        self.settings: Any = self.settings_type() if settings is None else settings
         self.frame_rate = check_frame_rate(owner, frame_rate)
         self.class_policy = check_class_policy(owner, class_policy)
         make = getattr(_native, f"make_{self.name}")
@@ -89,7 +90,7 @@ class Tracker:
             timestamp_s: Time of the frame in seconds; without it, one nominal frame has passed.
 
         Returns:
-            (N,) int64 track ids in the detections' order, 1 or more; -1 where a detection belongs to no confirmed track.
+            (N,) int64 track ids in the detections' order, from 1; -1 where a detection belongs to no confirmed track.
 
         Raises:
             TypeError: A dtype is wrong.
@@ -167,8 +168,8 @@ def create(name: str, *, frame_rate: float = 30.0, class_policy: ClassPolicy = "
 def assign(costs: np.ndarray, max_cost: float) -> np.ndarray:
     """Solve the gated assignment exactly.
 
-    Chooses pairs of a row and a column, each used at most once, such that the costs of the pairs plus `max_cost` for every
-    row left alone are least. Ties: see `yolokkn.tracking.reference.assign`.
+    Chooses pairs of a row and a column, each used at most once, such that the costs of the pairs plus `max_cost` for
+    every row left alone are least. Ties: see `yolokkn.tracking.reference.assign`.
 
     Args:
         costs: (N, M) float32; NaN, -inf, or more than `max_cost` means that the pair must not be made.

@@ -46,7 +46,7 @@ inline void kalman_predict(KalmanState& s, double dt, const Lanes& position_var,
   }
 }
 
-// Corrects by a measured position.
+// Corrects by a measured position. A size that would round to nothing becomes the measured one.
 inline void kalman_update(KalmanState& s, const Lanes& z, const Lanes& measurement_var) noexcept {
   for (size_t i = 0; i < 4; ++i) {
     const double gain = s.a[i] / (s.a[i] + measurement_var[i]);
@@ -55,6 +55,7 @@ inline void kalman_update(KalmanState& s, const Lanes& z, const Lanes& measureme
     s.v[i] = s.v[i] + s.l[i] * gain * y;
     s.a[i] = gain * measurement_var[i];
   }
+  for (size_t i = 2; i < 4; ++i) s.x[i] = s.x[i] > 0.0 ? s.x[i] : z[i];
 }
 
 // SORT's model: centre, area, aspect ratio w/h; the aspect has no velocity.

@@ -1,0 +1,227 @@
+"""MOTChallenge files: detections and sequence data in, tracks out."""
+
+from __future__ import annotations
+
+import configparser
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from yolokkn.tracking.trackers import Tracker
+
+_MAX_FRAME = 10_000_000
+
+
+class MotRow(NamedTuple):
+    """One line of a MOTChallenge file, in pixels; frames from 1."""
+
+    frame: int
+    track_id: int  # -1 in detection files
+    left: float
+    top: float
+    width: float
+    height: float
+    confidence: float = 1.0
+    class_id: int = 0
+
+
+@dataclass(frozen=True)
+class SequenceInfo:
+    """What a `seqinfo.ini` says; 0 or empty where it is silent.
+
+    Attributes:
+        name: The sequence.
+        frame_rate: Frames a second.
+        num_frames: Length of the sequence.
+        image_hw: Height and width of its images.
+    """
+
+    name: str = ""
+    frame_rate: float = 0.0
+    num_frames: int = 0
+    image_hw: tuple[int, int] = (0, 0)
+
+
+def _whole(text: str) -> int:
+    value = float(text)
+    if value != int(value):
+        raise ValueError("a whole number")
+    return int(value)
+
+
+def _parse_line(line: str, where: str, with_class: bool) -> MotRow:
+    cells = line.replace(",", " ").split() if "," not in line else [cell.strip() for cell in line.split(",")]
+    while len(cells) > 7 and not cells[-1]:
+        cells.pop()  # a trailing comma
+    least = 8 if with_class else 7
+    if not least <= len(cells) <= 10:
+        raise ValueError(f"{where} must have {least} to 10 columns, got {len(cells)}")
+    try:
+        frame, track_id = _whole(cells[0]), _whole(cells[1])
+        left, top, width, height, confidence = (float(cell) for cell in cells[2:7])
+        class_id = _whole(cells[7]) if with_class else 0
+        [float(cell) for cell in cells[7:]]
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{where} must hold numbers (frame, id and class whole ones), got {line[:80].strip()!r}"
+        ) from None
+    if not 1 <= frame <= _MAX_FRAME:
+        raise ValueError(f"{where} must have a frame within 1 and {_MAX_FRAME}, got {frame}")
+    if not -(2**63) <= track_id < 2**63 or not -(2**31) <= class_id < 2**31:
+        raise ValueError(f"{where} must have an id of 64 bits and a class of 32, got {track_id} and {class_id}")
+    if not all(map(math.isfinite, (left, top, width, height, confidence))):
+        raise ValueError(f"{where} must hold finite numbers, got {line[:80].strip()!r}")
+    return MotRow(frame, track_id, left, top, width, height, confidence, class_id)
+
+
+def read_detections(path: str | os.PathLike[str], *, with_class: bool = False) -> list[MotRow]:
+    """Read a detection (or result) file: `frame,id,left,top,width,height,conf,...`, comma or space separated.
+
+    Args:
+        path: Text file of 7 to 10 columns; empty lines are skipped.
+        with_class: Column 8 is a class id. Otherwise columns after the seventh must be numbers and are not used.
+
+    Returns:
+        The rows in the file's order.
+
+    Raises:
+        ValueError: A line is malformed; the message names file and line.
+        OSError: The file cannot be read.
+    """
+    rows = []
+    with open(path, "rb") as file:
+        for number, raw in enumerate(file, 1):
+            where = f"read_detections: {os.fspath(path)}:{number}"
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                raise ValueError(f"{where} must be text, got bytes {raw[:20]!r}") from None
+            if line.strip():
+                rows.append(_parse_line(line, where, with_class))
+    return rows
+
+
+def read_seqinfo(path: str | os.PathLike[str]) -> SequenceInfo:
+    """Read a `seqinfo.ini`, or that of a sequence's folder.
+
+    Raises:
+        ValueError: The file has no section [Sequence] or a value is no number; the message names the file.
+        OSError: The file cannot be read.
+    """
+    file = Path(path) / "seqinfo.ini" if Path(path).is_dir() else Path(path)
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(file.read_text("utf-8"), str(file))
+        section = parser["Sequence"]
+        info = SequenceInfo(
+            section.get("name", ""),
+            section.getfloat("frameRate", 0.0),
+            section.getint("seqLength", 0),
+            (section.getint("imHeight", 0), section.getint("imWidth", 0)),
+        )
+    except (configparser.Error, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"read_seqinfo: {file} must be an INI file with a section [Sequence], got {reason}") from None
+    if not (math.isfinite(info.frame_rate) and info.frame_rate >= 0) or min(info.num_frames, *info.image_hw) < 0:
+        raise ValueError(f"read_seqinfo: {file} must hold values of 0 or more, got {info}")
+    return info
+
+
+def format_rows(rows: Iterable[MotRow]) -> str:
+    """Format rows as MOTChallenge results: `frame,id,left,top,width,height,conf,-1,-1,-1`.
+
+    Example:
+        >>> format_rows([MotRow(1, 3, 10.0, 20.5, 30.0, 40.0, 0.9)])
+        '1,3,10.000,20.500,30.000,40.000,0.900000,-1,-1,-1\\n'
+    """
+    return "".join(
+        f"{r.frame},{r.track_id},{r.left:.3f},{r.top:.3f},{r.width:.3f},{r.height:.3f},{r.confidence:.6f},-1,-1,-1\n"
+        for r in rows
+    )
+
+
+def write_rows(path: str | os.PathLike[str], rows: Iterable[MotRow]) -> None:
+    """Write results, replacing the file as a whole: after a crash there is the old file or the new one, never half.
+
+    Raises:
+        OSError: The file cannot be written; an old one is left as it was.
+    """
+    target = Path(path)
+    text = format_rows(rows)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _arrays(rows: Sequence[MotRow]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    with np.errstate(over="ignore"):
+        boxes = np.array([(r.left, r.top, r.left + r.width, r.top + r.height) for r in rows], np.float64)
+        scores = np.array([r.confidence for r in rows], np.float64)
+        class_ids = np.array([r.class_id for r in rows], np.int32)
+        return boxes.reshape(-1, 4).astype(np.float32), scores.astype(np.float32), class_ids
+
+
+def track_detections(
+    detections: str | os.PathLike[str] | Iterable[MotRow],
+    tracker: Tracker,
+    frame_rate: float | None = None,
+    *,
+    num_frames: int | None = None,
+    min_confidence: float = 0.0,
+) -> list[MotRow]:
+    """Run a tracker over the detections of a file or of rows, frame by frame; frames without detections count.
+
+    Args:
+        detections: A MOTChallenge detection file, or its rows in any order of frames.
+        tracker: A tracker in its first state (`create(...)` or after `reset`).
+        frame_rate: The sequence's frames a second, where it differs from the tracker's nominal rate: timestamps are
+            then (frame - 1) / frame_rate. None: one nominal frame from frame to frame.
+        num_frames: Length of the sequence; by default up to the last frame with a detection.
+        min_confidence: Detections below it are left out before tracking.
+
+    Returns:
+        The rows that belong to a confirmed track, with their ids: frames ascending, within one in the input's order.
+
+    Raises:
+        ValueError: The file is malformed, or frame_rate is no rate.
+    """
+    if frame_rate is not None and not (math.isfinite(frame_rate) and frame_rate > 0):
+        raise ValueError(f"track_detections: frame_rate must be above 0, got {frame_rate}")
+    rows = read_detections(detections) if isinstance(detections, (str, os.PathLike)) else list(detections)
+    by_frame: dict[int, list[MotRow]] = {}
+    for row in rows:
+        if row.confidence >= min_confidence:
+            by_frame.setdefault(row.frame, []).append(row)
+    last = num_frames if num_frames is not None else max((row.frame for row in rows), default=0)
+    out = []
+    for frame in range(1, last + 1):
+        present = by_frame.get(frame, [])
+        timestamp_s = None if frame_rate is None else (frame - 1) / frame_rate
+        ids = tracker.update(*_arrays(present), timestamp_s)
+        out += [row._replace(track_id=int(i)) for row, i in zip(present, ids, strict=True) if i > 0]
+    return out
