@@ -14,14 +14,14 @@ std::vector<int64_t> shape_of(const py::array& array) {
 }
 
 py::array require_dtype(py::handle object, const py::dtype& dtype, const char* function, const char* argument) {
-  const std::string wanted = py::cast<std::string>(py::str(dtype));
+  const auto wanted = [&] { return py::cast<std::string>(py::str(dtype)); };  // NumPy takes microseconds to say it
   if (!py::isinstance<py::array>(object)) {
-    throw py::type_error(prefix(function, argument) + "be a NumPy array of " + wanted + ", got " + type_name(object));
+    throw py::type_error(prefix(function, argument) + "be a NumPy array of " + wanted() + ", got " + type_name(object));
   }
   auto array = py::reinterpret_borrow<py::array>(object);
   if (!array.dtype().is(dtype) && !array.dtype().equal(dtype)) {
-    throw py::type_error(prefix(function, argument) + "have dtype " + wanted + ", got " +
-                         py::cast<std::string>(py::str(array.dtype())) + "; convert it with .astype(numpy." + wanted +
+    throw py::type_error(prefix(function, argument) + "have dtype " + wanted() + ", got " +
+                         py::cast<std::string>(py::str(array.dtype())) + "; convert it with .astype(numpy." + wanted() +
                          ")");
   }
   return array;
