@@ -31,7 +31,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const CandidateFilter filter{static_cast<float>(data[1]) / 255.0f, data[2] % 2 == 0, 1 + data[3],
                                data[2] % 4 < 2 ? nullptr : mask.data()};
   std::vector<float> values((size - 5) / sizeof(float));
-  if (!values.empty()) std::memcpy(values.data(), data + 5, values.size() * sizeof(float));
+  if (values.empty()) return 0;
+  std::memcpy(values.data(), data + 5, values.size() * sizeof(float));
   const auto count = static_cast<int64_t>(values.size());
   const int64_t columns = count / (4 + nc);
   const int64_t rows = count / (5 + nc);

@@ -36,7 +36,7 @@ def test_gate_of_logits_is_exact_around_every_threshold():
         options.update(formula="v5", score_threshold=threshold)
         found = ops.decode_heads([head], **options)
         assert_same(found, ops.reference.decode_heads([head], **options))
-        assert 0 < len(found.scores) < 2000
+        assert 0 < len(found.scores) < 2000 or threshold > 0.9999  # up there the sigmoid has few values
 
 
 def test_hand_computed(op):
