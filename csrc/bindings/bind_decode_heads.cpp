@@ -9,6 +9,7 @@ namespace yolokkn::bindings {
 namespace {
 
 constexpr const char* kName = "decode_heads";
+constexpr int64_t kMostClasses = 1 << 20;  // keeps the product with the anchors far from overflow
 
 HeadFormula formula_of(const std::string& name) {
   if (name == "darknet") return HeadFormula::kDarknet;
@@ -36,6 +37,9 @@ py::tuple decode_heads_(py::sequence heads, int64_t num_classes, py::sequence an
                         const std::string& formula, py::object scale_xy, bool objectness_times_class,
                         double score_threshold, bool multi_label, int64_t max_candidates, py::object class_mask) {
   if (num_classes < 1) fail(kName, "num_classes must be 1 or more, got " + std::to_string(num_classes));
+  if (num_classes > kMostClasses) {
+    fail(kName, "num_classes must be at most " + std::to_string(kMostClasses) + ", got " + std::to_string(num_classes));
+  }
   require_as_many("anchors", anchors.size(), heads.size());
   const auto hw = require_hw(input_hw, kName, "input_hw");
   const HeadsLayout layout{hw.first, hw.second, formula_of(formula), objectness_times_class};

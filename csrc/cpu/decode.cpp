@@ -4,88 +4,79 @@
 #include <array>
 
 #include "candidate_list.h"
-#include "yolokkn/elementary.h"
+#include "decode_scan.h"
 
 namespace yolokkn {
 namespace {
 
-constexpr int64_t kBlock = 512;
+// The class scores of a channel-major output, walked in groups of kLanes anchors.
+class ColumnDecoder {
+ public:
+  ColumnDecoder(MatrixView<const float> output, CandidateList& list)
+      : output_(output), list_(list), words_((list.considered().size() + 31) / 32), bits_(kLanes * words_) {}
+
+  // Anchors begin .. begin + width, width a multiple of kLanes up to kScanBlock.
+  void scan(int64_t begin, int64_t width) {
+    std::array<uint8_t, kScanBlock / kLanes> flags;
+    scan_.flag_columns(rows_at(begin), width, list_.threshold(), flags.data());
+    for (int64_t group = 0; group < width / kLanes; ++group) {
+      const uint32_t flagged = flags[static_cast<size_t>(group)];
+      if (flagged != 0) visit_group(begin + group * kLanes, flagged);
+    }
+  }
+
+  void visit_one(int64_t anchor) {
+    list_.visit(anchor, [&](int32_t c) { return output_(4 + c, anchor); }, [&] { return box_at(anchor); });
+  }
+
+ private:
+  ClassRows rows_at(int64_t anchor) const noexcept {
+    const auto& classes = list_.considered();
+    return {output_.row(4) + anchor, output_.cols, classes.data(), static_cast<int64_t>(classes.size())};
+  }
+
+  Box box_at(int64_t anchor) const noexcept {
+    return corners(output_(0, anchor), output_(1, anchor), output_(2, anchor), output_(3, anchor));
+  }
+
+  // Lanes with a flag are all that may pass or be bad.
+  void visit_group(int64_t begin, uint32_t flagged) {
+    std::array<float, kLanes> best;
+    std::array<int32_t, kLanes> best_class;
+    const ClassRows rows = rows_at(begin);
+    const uint32_t bad = list_.multi_label() ? scan_.labels_of_columns(rows, list_.threshold(), bits_.data(),
+                                                                       static_cast<int64_t>(words_))
+                                             : scan_.best_of_columns(rows, best.data(), best_class.data());
+    for (uint32_t rest = flagged; rest != 0; rest &= rest - 1) {
+      const auto lane = static_cast<size_t>(std::countr_zero(rest));
+      const int64_t anchor = begin + static_cast<int64_t>(lane);
+      const Box box = box_at(anchor);
+      if (((bad >> lane) & 1) != 0 || !is_finite(box)) {
+        list_.drop();
+      } else if (list_.multi_label()) {
+        const auto score_of = [&](int32_t c) { return output_(4 + c, anchor); };
+        list_.push_labels(anchor, &bits_[lane * words_], words_, score_of, box);
+      } else {
+        list_.push(anchor, best_class[lane], best[lane], box);
+      }
+    }
+  }
+
+  MatrixView<const float> output_;
+  CandidateList& list_;
+  const DecodeScan& scan_ = decode_scan();
+  size_t words_;
+  std::vector<uint32_t> bits_;
+};
 
 }  // namespace
 
 Candidates decode_channels(MatrixView<const float> output, int64_t num_classes, const CandidateFilter& filter) {
   CandidateList list(num_classes, filter);
-  std::array<uint32_t, kBlock> flags;
-  for (int64_t begin = 0; begin < output.cols; begin += kBlock) {
-    const int64_t width = std::min(kBlock, output.cols - begin);
-    flags.fill(0);
-    for (const int32_t c : list.considered()) {
-      const float* row = output.row(4 + c) + begin;
-      for (int64_t i = 0; i < width; ++i) flags[static_cast<size_t>(i)] |= !(row[i] <= filter.score_threshold);
-    }
-    for (int64_t i = 0; i < width; ++i) {
-      if (flags[static_cast<size_t>(i)] == 0) continue;
-      const float* column = output.data + begin + i;
-      const auto at = [&](int64_t channel) { return column[channel * output.cols]; };
-      list.visit(begin + i, [&](int32_t c) { return at(4 + c); }, [&] { return corners(at(0), at(1), at(2), at(3)); });
-    }
-  }
-  return list.finish();
-}
-
-namespace {
-
-// Walks the cells of undecoded grids in anchor order.
-class GridWalk {
- public:
-  explicit GridWalk(const RowsLayout& layout) : layout_(layout) {}
-
-  // anchors ascend from call to call
-  Box decode(int64_t anchor, const float* t) noexcept {
-    while (anchor >= begin_ + cells(level_)) begin_ += cells(level_++);
-    const int64_t stride = layout_.strides[level_];
-    const int64_t grid_w = layout_.input_w / stride;
-    const float step = static_cast<float>(stride);
-    const float cx = (t[0] + static_cast<float>((anchor - begin_) % grid_w)) * step;
-    const float cy = (t[1] + static_cast<float>((anchor - begin_) / grid_w)) * step;
-    return corners(cx, cy, exp_f32(t[2]) * step, exp_f32(t[3]) * step);
-  }
-
- private:
-  int64_t cells(size_t level) const noexcept {
-    return (layout_.input_h / layout_.strides[level]) * (layout_.input_w / layout_.strides[level]);
-  }
-
-  const RowsLayout& layout_;
-  size_t level_ = 0;
-  int64_t begin_ = 0;
-};
-
-}  // namespace
-
-Candidates decode_rows(MatrixView<const float> output, int64_t num_classes, const RowsLayout& layout,
-                       const CandidateFilter& filter) {
-  CandidateList list(num_classes, filter);
-  GridWalk grid(layout);
-  for (int64_t a = 0; a < output.rows; ++a) {
-    const float* row = output.row(a);
-    const auto box_of = [&]() -> Box {
-      if (layout.box_format == BoxFormat::kGrid) return grid.decode(a, row);
-      if (layout.box_format == BoxFormat::kXyxy) return {row[0], row[1], row[2], row[3]};
-      return corners(row[0], row[1], row[2], row[3]);
-    };
-    if (!layout.objectness) {
-      list.visit(a, [&](int32_t c) { return row[4 + c]; }, box_of);
-      continue;
-    }
-    const float objectness = row[4];
-    if (objectness <= filter.score_threshold) continue;
-    if (!(objectness < std::numeric_limits<float>::infinity())) {
-      list.drop();
-      continue;
-    }
-    list.visit(a, [&](int32_t c) { return objectness * row[5 + c]; }, box_of);
-  }
+  ColumnDecoder decoder(output, list);
+  const int64_t whole = output.cols - output.cols % kLanes;
+  for (int64_t begin = 0; begin < whole; begin += kScanBlock) decoder.scan(begin, std::min(kScanBlock, whole - begin));
+  for (int64_t anchor = whole; anchor < output.cols; ++anchor) decoder.visit_one(anchor);
   return list.finish();
 }
 

@@ -79,13 +79,15 @@ Candidates decode_final(const FinalRows& rows, int64_t num_classes, const Candid
 
 void gather_extras(MatrixView<const float> output, std::span<const int64_t> anchor_index, int64_t first,
                    bool channel_major, MatrixView<float> out) {
-  for (int64_t n = 0; n < out.rows; ++n) {
-    const int64_t anchor = anchor_index[static_cast<size_t>(n)];
-    if (channel_major) {
-      for (int64_t k = 0; k < out.cols; ++k) out(n, k) = output(first + k, anchor);
-    } else {
-      std::copy_n(output.row(anchor) + first, out.cols, out.row(n));
+  if (!channel_major) {
+    for (int64_t n = 0; n < out.rows; ++n) {
+      std::copy_n(output.row(anchor_index[static_cast<size_t>(n)]) + first, out.cols, out.row(n));
     }
+    return;
+  }
+  for (int64_t k = 0; k < out.cols; ++k) {  // channel by channel: one page after the other
+    const float* channel = output.row(first + k);
+    for (int64_t n = 0; n < out.rows; ++n) out(n, k) = channel[anchor_index[static_cast<size_t>(n)]];
   }
 }
 

@@ -50,7 +50,8 @@ class OnnxRuntimeBackend(Backend):
         parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
         self.metadata = dict(parsed.metadata)
         self.op_types = frozenset(node.op_type for node in parsed.graph.node)
-        self._model = model
+        self._name = parsed.name
+        self._content = parsed.to_bytes()  # what was checked is what runs
         self._threads = threads
         self._providers = _PROVIDERS[device]
         self._session = self._open_session(threads)
@@ -66,13 +67,11 @@ class OnnxRuntimeBackend(Backend):
         options.inter_op_num_threads = 1
         if threads is not None:
             options.intra_op_num_threads = threads
-        content = self._model if isinstance(self._model, bytes) else Path(self._model).read_bytes()
         try:
             self._session_threads = threads
-            return ort.InferenceSession(content, options, providers=self._providers)
+            return ort.InferenceSession(self._content, options, providers=self._providers)
         except Exception as error:
-            name = "<bytes>" if isinstance(self._model, bytes) else Path(self._model).name
-            raise ModelError(f"{name}: ONNX Runtime cannot load it: {_first_line(error)}") from error
+            raise ModelError(f"{self._name}: ONNX Runtime cannot load it: {_first_line(error)}") from error
 
     def set_concurrency(self, num_requests: int) -> None:
         """Share the threads among so many runs at once; the session is opened again when their number changes."""
