@@ -7,7 +7,13 @@ from functools import lru_cache
 
 Colour = tuple[int, int, int]
 _GOLDEN = 0.61803398875
-_LEVELS = ((0.82, 1.0), (0.62, 0.82), (0.95, 0.72))
+SHADES = ((0.82, 1.0), (0.62, 0.82), (0.95, 0.72))
+
+
+def bgr_of(hue: float, saturation: float, value: float) -> Colour:
+    """Convert hue, saturation and value, each in [0, 1], to BGR bytes."""
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(blue * 255), round(green * 255), round(red * 255)
 
 
 @lru_cache(maxsize=4096)
@@ -22,9 +28,8 @@ def colour_of(number: int) -> Colour:
         (True, False)
     """
     hue = (0.56 + number * _GOLDEN) % 1.0
-    saturation, value = _LEVELS[(number // 7) % len(_LEVELS)]
-    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-    return round(blue * 255), round(green * 255), round(red * 255)
+    saturation, value = SHADES[(number // 7) % len(SHADES)]
+    return bgr_of(hue, saturation, value)
 
 
 @lru_cache(maxsize=4096)

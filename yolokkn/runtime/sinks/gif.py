@@ -11,7 +11,7 @@ import numpy as np
 from yolokkn.errors import SinkError
 from yolokkn.runtime.draw import DrawStyle
 from yolokkn.runtime.sinks.base import check_new_file
-from yolokkn.runtime.sinks.palette import Palette
+from yolokkn.runtime.sinks.gif_palette import Palette
 from yolokkn.runtime.sinks.pictures import PictureSink
 from yolokkn.types import Detections, Frame
 

@@ -72,9 +72,10 @@ class VideoSource(Source):
         self._path = Path(spec) if scheme is None else None
         self._container: Any = self._open(str(spec), scheme)
         self._stream: Any = self._container.streams.video[0] if self._container.streams.video else None
-        if self._stream is None:
+        if self._stream is None or self._stream.codec_context is None:
             self._container.close()
-            raise SourceError(f"open_source: {self.name} holds no video" + self._seen())
+            what = "no video" if self._stream is None else "video of a codec that is not known"
+            raise SourceError(f"open_source: {self.name} holds {what}" + self._seen())
         self.is_live = scheme is not None and not self._container.duration
         self.kind = "video" if scheme is None else "stream"
         self._num_packets = 0
@@ -183,6 +184,9 @@ class VideoSource(Source):
             except (av.error.FFmpegError, OSError) as error:
                 self.truncated = True
                 self._last_error = _reason(error)
+                yield from self._flush()
+                return
+            except IndexError:  # PyAV 18 at the end of a file in which streams appeared while it was read
                 yield from self._flush()
                 return
             if packet is None:

@@ -1,4 +1,4 @@
-"""256 colours for a GIF: median cut (Heckbert, SIGGRAPH 1982) over a histogram of 32 levels a channel."""
+"""256 colours for a GIF: some for what is drawn, the rest by median cut (Heckbert, SIGGRAPH 1982) for the scene."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import heapq
 
 import numpy as np
 
-NUM_COLOURS = 255  # the 256th is transparent: "as in the frame before"
+from yolokkn.runtime.palette import SHADES, bgr_of
+
+NUM_HUES = 13  # of what is drawn; kept in every palette, so that a new track needs no new one
+NUM_SCENE_COLOURS = 255 - 2 - 3 * NUM_HUES  # the 256th is transparent: "as in the frame before"
 _LEVELS = 32
 
 
@@ -23,7 +26,7 @@ def median_cut(counts: np.ndarray) -> np.ndarray:
         counts: (32768,) pixels of each bin.
 
     Returns:
-        (N, 3) float32 BGR, N at most 255.
+        (N, 3) float32 BGR, N at most NUM_SCENE_COLOURS.
     """
     used = np.flatnonzero(counts)
     colours = np.stack([used >> 10, (used >> 5) & 31, used & 31], -1).astype(np.float32) * 8 + 4
@@ -31,7 +34,7 @@ def median_cut(counts: np.ndarray) -> np.ndarray:
     boxes = [(-np.inf, 0, np.arange(len(used)))]
     final: list[np.ndarray] = []
     serial = 0
-    while boxes and len(boxes) + len(final) < NUM_COLOURS:
+    while boxes and len(boxes) + len(final) < NUM_SCENE_COLOURS:
         _, _, members = heapq.heappop(boxes)
         spread = np.ptp(colours[members], axis=0)
         if len(members) < 2:
@@ -49,6 +52,12 @@ def median_cut(counts: np.ndarray) -> np.ndarray:
     return np.array([np.average(colours[g], axis=0, weights=weights[g]) for g in groups], np.float32)
 
 
+def drawing_colours() -> np.ndarray:
+    """Return black, white and the hues that boxes and labels come in: (N, 3) float32 BGR."""
+    wheel = [bgr_of(hue / NUM_HUES, *level) for level in SHADES for hue in range(NUM_HUES)]
+    return np.array([(0, 0, 0), (255, 255, 255), *wheel], np.float32)
+
+
 class Palette:
     """Colours with the nearest one of each bin.
 
@@ -58,7 +67,8 @@ class Palette:
 
     def __init__(self, image: np.ndarray) -> None:
         bins = bins_of(image)
-        self.colours = median_cut(np.bincount(bins.ravel(), minlength=_LEVELS**3))
+        scene = median_cut(np.bincount(bins.ravel(), minlength=_LEVELS**3))
+        self.colours = np.concatenate([drawing_colours(), scene])
         every = np.arange(_LEVELS**3)
         centres = np.stack([every >> 10, (every >> 5) & 31, every & 31], -1).astype(np.float32) * 8 + 4
         distance = (self.colours**2).sum(1) - 2 * centres @ self.colours.T
