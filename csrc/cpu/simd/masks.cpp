@@ -77,30 +77,30 @@ void node_logits(const NodeRegion& region, const float* coeffs, float* logits, i
   }
 }
 
-// v[0, cols] with v[cols] = v[cols - 1]; reads and writes up to 7 floats more.
-void lerp_rows(const MaskRow& row) noexcept {
+// Stores the nodes [begin, begin + count) of the row and returns which are above 0, the first one in bit 0. `count` is
+// 64 at most; bits from `count` on are anything. Signs are taken here, since reading the stored nodes again would
+// stall.
+uint64_t lerp_nodes(const MaskRow& row, int64_t begin, int64_t count) noexcept {
   const __m256 lower = _mm256_set1_ps(row.lower_weight);
   const __m256 upper = _mm256_set1_ps(1.0f - row.lower_weight);
-  for (int64_t c = 0; c < row.cols; c += 8) {
-    const __m256 a = _mm256_mul_ps(upper, _mm256_loadu_ps(row.upper + c));
-    const __m256 b = _mm256_mul_ps(lower, _mm256_loadu_ps(row.lower + c));
-    _mm256_storeu_ps(row.lerped + c, _mm256_add_ps(a, b));
+  uint64_t signs = 0;
+  for (int64_t c = 0; c < count; c += 8) {
+    const __m256 a = _mm256_mul_ps(upper, _mm256_loadu_ps(row.upper + begin + c));
+    const __m256 b = _mm256_mul_ps(lower, _mm256_loadu_ps(row.lower + begin + c));
+    const __m256 nodes = _mm256_add_ps(a, b);
+    _mm256_storeu_ps(row.lerped + begin + c, nodes);
+    const int bits = _mm256_movemask_ps(_mm256_cmp_ps(nodes, _mm256_setzero_ps(), _CMP_GT_OQ));
+    signs |= static_cast<uint64_t>(static_cast<uint32_t>(bits)) << c;
   }
-  row.lerped[row.cols] = row.lerped[row.cols - 1];
+  return signs;
 }
 
-// Bit i: the signs of nodes[i] and nodes[i + 1] differ; count of 8 at most.
-uint32_t mixed_cells(const float* nodes, int64_t count) noexcept {
-  const __m256 zero = _mm256_setzero_ps();
-  const __m256 left = _mm256_cmp_ps(_mm256_loadu_ps(nodes), zero, _CMP_GT_OQ);
-  const __m256 right = _mm256_cmp_ps(_mm256_loadu_ps(nodes + 1), zero, _CMP_GT_OQ);
-  const auto bits = static_cast<uint32_t>(_mm256_movemask_ps(_mm256_xor_ps(left, right)));
-  return count >= 8 ? bits : bits & ((1u << count) - 1u);
-}
-
+// Most runs are short: two vectors are always written, what is too much is written again by the next run.
 void fill(uint8_t* out, int64_t begin, int64_t end, bool inside) noexcept {
   const __m256i value = _mm256_set1_epi8(inside ? 1 : 0);
-  for (int64_t x = begin; x < end; x += 32) _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + x), value);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + begin), value);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + begin + 32), value);
+  for (int64_t x = begin + 64; x < end; x += 32) _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + x), value);
 }
 
 void mixed_cell(const float* weights, int64_t begin, int64_t end, float left, float right, uint8_t* out) noexcept {
@@ -162,19 +162,15 @@ void node_logits(const NodeRegion& region, const float* coeffs, float* logits, i
   }
 }
 
-void lerp_rows(const MaskRow& row) noexcept {
+uint64_t lerp_nodes(const MaskRow& row, int64_t begin, int64_t count) noexcept {
   const float lower = row.lower_weight;
   const float upper = 1.0f - lower;
-  for (int64_t c = 0; c < row.cols; ++c) row.lerped[c] = upper * row.upper[c] + lower * row.lower[c];
-  row.lerped[row.cols] = row.lerped[row.cols - 1];
-}
-
-uint32_t mixed_cells(const float* nodes, int64_t count) noexcept {
-  uint32_t bits = 0;
-  for (int64_t i = 0; i < 8 && i < count; ++i) {
-    bits |= static_cast<uint32_t>((nodes[i] > 0.0f) != (nodes[i + 1] > 0.0f)) << i;
+  uint64_t signs = 0;
+  for (int64_t c = begin; c < begin + count; ++c) {
+    row.lerped[c] = upper * row.upper[c] + lower * row.lower[c];
+    signs |= static_cast<uint64_t>(row.lerped[c] > 0.0f) << (c - begin);
   }
-  return bits;
+  return signs;
 }
 
 void fill(uint8_t* out, int64_t begin, int64_t end, bool inside) noexcept {
@@ -219,12 +215,20 @@ int64_t next_start(const uint8_t* row, int64_t begin, int64_t width) noexcept {
 // Between two nodes of the same sign the sample keeps it, whatever the weight: only cells whose nodes differ are
 // computed.
 void mask_row(const MaskRow& row, uint8_t* out) noexcept {
-  lerp_rows(row);
   int64_t x = 0;
-  bool inside = row.lerped[0] > 0.0f;
-  for (int64_t c = 0; c < row.cols; c += 8) {
-    for (uint32_t mixed = mixed_cells(row.lerped + c, row.cols - c); mixed != 0; mixed &= mixed - 1) {
-      const int64_t cell = c + __builtin_ctz(mixed);
+  uint64_t last = 0;  // sign of the node before this word
+  bool inside = false;
+  for (int64_t base = 0; base < row.cols; base += 64) {
+    const int64_t count = row.cols - base < 64 ? row.cols - base : 64;
+    const uint64_t signs = lerp_nodes(row, base, count);
+    if (base == 0) {
+      last = signs & 1;
+      inside = last != 0;
+    }
+    uint64_t turns = (signs ^ (signs << 1 | last)) & (~uint64_t{0} >> (64 - count));
+    last = signs >> 63;
+    for (; turns != 0; turns &= turns - 1) {
+      const int64_t cell = base + __builtin_ctzll(turns) - 1;
       const int64_t begin = cell > 0 ? row.cell_ends[cell - 1] : 0;
       fill(out, x, begin, inside);
       mixed_cell(row.weights, begin, row.cell_ends[cell], row.lerped[cell], row.lerped[cell + 1], out);
