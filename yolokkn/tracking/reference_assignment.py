@@ -42,7 +42,7 @@ def assign(costs: np.ndarray, max_cost: float) -> np.ndarray:
             candidates = np.flatnonzero((unscanned == nearest) & np.isfinite(unscanned))
             free = [j for j in candidates if row_of[j] < 0]
             if free and nearest <= end:
-                sink, end = free[0], nearest
+                sink, end = int(free[0]), nearest
                 break
             if not nearest < end:
                 break
