@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np  # noqa: E402
 
-from benchmarks.peers.decode_nms import IOU, PEERS, Case  # noqa: E402
+from benchmarks.peers.decode_nms import IOU, PEERS, Case, Unsuitable  # noqa: E402
 from benchmarks.synthetic_heads import v5_head, v8_head  # noqa: E402
 from yolokkn import ops  # noqa: E402
 from yolokkn.geometry import Letterbox  # noqa: E402
@@ -118,7 +118,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
             peer = make(case)
             same[name] = same_share(peer(), wanted[1])
             runs[name] = peer
-        except ImportError as error:
+        except (ImportError, Unsuitable) as error:
             print(f"  {case.name}: without {name} ({error})", file=sys.stderr)
     times = interleaved_medians(runs, repeats)
     peers = {name: ms for name, ms in times.items() if name in same and same[name] > 0.9}
