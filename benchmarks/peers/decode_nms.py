@@ -1,7 +1,7 @@
-"""What others would use for decode + NMS. Each maker returns a function of one raw output, or raises
-ImportError (not installed) or Unsuitable.
+"""What others would use for decode + NMS.
 
-A function returns the (K,) scores of what it keeps, in any order; that is enough to see that it did the same work.
+Each maker returns a function of one raw output, or raises ImportError (not installed) or Unsuitable. A function
+returns the (K,) scores of what it keeps, in any order; that is enough to see that it did the same work.
 """
 
 from __future__ import annotations
