@@ -72,6 +72,6 @@ def v5_head(seed: int, *, num_objects: int, num_classes: int = 80, background: f
     rng = np.random.default_rng(seed + 1)
     scores = head[4:]
     objectness = scores.max(0, keepdims=True) ** 0.8
-    classes = 1 / (1 + np.exp(-rng.normal(-6, 0.8, scores.shape))) + scores / np.maximum(objectness, 1e-6)
+    classes = 1 / (1 + np.exp(-rng.normal(-8, 0.8, scores.shape))) + scores / np.maximum(objectness, 1e-6)
     rows = np.concatenate([head[:4], objectness, np.minimum(classes, 1.0)]).T
     return np.ascontiguousarray(rows, dtype=np.float32)

@@ -1,6 +1,7 @@
-"""What others would use for decode + NMS. Each maker returns a function of one raw output, or raises ImportError.
+"""What others would use for decode + NMS.
 
-A function returns the (K,) scores of what it keeps, in any order; that is enough to see that it did the same work.
+Each maker returns a function of one raw output, or raises ImportError (not installed) or Unsuitable. A function
+returns the (K,) scores of what it keeps, in any order; that is enough to see that it did the same work.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import numpy as np
 
 MAX_DETECTIONS = 300
 IOU = 0.7
+
+
+class Unsuitable(Exception):
+    """The peer cannot do this case."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,9 @@ def numpy_torch(case: Case) -> Callable[[], Any]:
 def numpy_supervision(case: Case) -> Callable[[], Any]:
     from supervision.detection.utils.iou_and_nms import box_non_max_suppression
 
+    if case.multi_label:
+        raise Unsuitable("it holds the IoU of every pair: gigabytes for a dense output")
+
     def run() -> Any:
         boxes, scores, classes, _ = decode(case)
         table = np.concatenate([boxes, scores[:, None], classes[:, None]], axis=1)
@@ -137,7 +145,7 @@ def openvino_graph(case: Case) -> Callable[[], Any]:
     from openvino import opset9 as op
 
     if not case.multi_label:
-        raise ImportError("its NonMaxSuppression is multi-label")
+        raise Unsuitable("its NonMaxSuppression is multi-label")
     first = 4 if case.layout == "channels" else 5
     raw = op.parameter(list(case.output.shape), np.float32)
     rows = op.transpose(raw, [1, 0]) if case.layout == "channels" else raw
@@ -178,7 +186,7 @@ def edgefirst(case: Case) -> Callable[[], Any]:
         else [(ef.DimName.Batch, 1), (ef.DimName.NumBoxes, shape[1]), (ef.DimName.NumFeatures, shape[2])]
     )
     if case.num_keypoints:
-        raise ImportError("it decodes no keypoints")
+        raise Unsuitable("it decodes no keypoints")
     tool = ef.Decoder.new_from_outputs(
         [ef.Output.detection(dshape=names).with_normalized(False)],
         score_threshold=case.score_threshold,
