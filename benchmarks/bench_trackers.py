@@ -1,7 +1,8 @@
 """Time of one tracker update by the number of objects, against the peers that can be imported.
 
-Every round updates all trackers with the same frame, one after the other, in an order that changes from frame to
-frame; the median over all frames counts. Peers: benchmarks/peers/requirements-trackers.txt.
+Trackers take turns after every `--block` frames, in an order that changes; the median over all frames counts. With
+`--block 1` every update finds caches that the others have filled, as after a network in a pipeline.
+Peers: benchmarks/peers/requirements-trackers.txt.
 """
 
 from __future__ import annotations
@@ -147,19 +148,20 @@ def usable(frames: list[Crowd]) -> tuple[dict[str, Callable[[], Update]], dict[s
     return good, missing
 
 
-def measure(makers: dict[str, Callable[[], Update]], frames: list[Crowd], warm_up: int) -> dict[str, float]:
+def measure(makers: dict[str, Callable[[], Update]], frames: list[Crowd], block: int) -> dict[str, float]:
     """Return the median milliseconds of an update."""
     updates = {name: make() for name, make in makers.items()}
     times: dict[str, list[float]] = {name: [] for name in makers}
     names = list(updates)
-    for index, frame in enumerate(frames):
-        turn = index % len(names)
+    for begin in range(0, len(frames), block):
+        turn = begin // block % len(names)
         for name in names[turn:] + names[:turn]:
-            begin = time.perf_counter()
-            updates[name](frame)
-            elapsed = time.perf_counter() - begin
-            if index >= warm_up:
-                times[name].append(elapsed * 1e3)
+            for index in range(begin, min(begin + block, len(frames))):
+                start = time.perf_counter()
+                updates[name](frames[index])
+                elapsed = time.perf_counter() - start
+                if index >= len(frames) // 5:  # the first fifth warms up
+                    times[name].append(elapsed * 1e3)
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
@@ -167,11 +169,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, nargs="+", default=[10, 50, 100, 300, 1000])
     parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--block", type=int, default=10, help="frames that a tracker takes in one turn")
     parser.add_argument("--density", type=float, default=1.0, help="1: about 50 people in a 1080p picture")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     args = parser.parse_args()
     makers, missing = usable(list(crowd(10, 3, args.density)))
-    results = {n: measure(makers, list(crowd(n, args.frames, args.density)), args.frames // 5) for n in args.objects}
+    results = {n: measure(makers, list(crowd(n, args.frames, args.density)), args.block) for n in args.objects}
     best_peer = {
         n: min((ms for name, ms in row.items() if not name.startswith("yolokkn")), default=float("nan"))
         for n, row in results.items()

@@ -1,6 +1,5 @@
-#include <pybind11/stl.h>
-
 #include <limits>
+#include <optional>
 
 #include "arrays.h"
 #include "yolokkn/assignment.h"
@@ -25,14 +24,25 @@ py::array require_fast(const py::object& object, py::ssize_t rows, py::ssize_t c
   return require<T>(object, {rows, cols}, function, argument);
 }
 
+// Any number of seconds, NaN and infinity included; None: no timestamp.
+std::optional<double> require_time(const py::object& object) {
+  if (object.is_none()) return std::nullopt;
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value != -1.0 || !PyErr_Occurred()) return value;
+  PyErr_Clear();
+  throw py::type_error("update: timestamp_s must be seconds as a float or None, got " +
+                       py::cast<std::string>(py::type::of(object).attr("__name__")));
+}
+
 ClassPolicy policy_of(bool strict) { return strict ? ClassPolicy::kStrict : ClassPolicy::kAgnostic; }
 
 py::array_t<int64_t> update_(Tracker& tracker, py::object boxes, py::object scores, py::object class_ids,
-                             std::optional<double> timestamp_s) {
+                             py::object timestamp_s) {
   const auto box_array = require_fast<float>(boxes, kAny, 4, kUpdate, "boxes");
   const py::ssize_t count = box_array.shape(0);
   const auto score_array = require_fast<float>(scores, count, 0, kUpdate, "scores");
   const auto class_array = require_fast<int32_t>(class_ids, count, 0, kUpdate, "class_ids");
+  const std::optional<double> time_s = require_time(timestamp_s);
   if (count > std::numeric_limits<int32_t>::max()) {
     throw py::value_error("update: boxes must be fewer than 2^31, got " + std::to_string(count));
   }
@@ -41,7 +51,7 @@ py::array_t<int64_t> update_(Tracker& tracker, py::object boxes, py::object scor
   const std::span<int64_t> ids(out.mutable_data(), static_cast<size_t>(count));
   {
     py::gil_scoped_release nogil;
-    tracker.update(view, timestamp_s, ids);
+    tracker.update(view, time_s, ids);
   }
   return out;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from yolokkn.tracking.mot_files import MotRow, SequenceInfo, read_detections, read_seqinfo, track_detections, write_rows
 from yolokkn.tracking.settings import ByteTrackSettings, ClassPolicy, SortSettings
 from yolokkn.tracking.trackers import TRACK_STATES, TRACKERS, ByteTrack, LiveTracks, Sort, Tracker, assign, create
 
@@ -12,9 +13,15 @@ __all__ = [
     "ByteTrackSettings",
     "ClassPolicy",
     "LiveTracks",
+    "MotRow",
+    "SequenceInfo",
     "Sort",
     "SortSettings",
     "Tracker",
     "assign",
     "create",
+    "read_detections",
+    "read_seqinfo",
+    "track_detections",
+    "write_rows",
 ]
