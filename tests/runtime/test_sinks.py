@@ -325,7 +325,7 @@ def test_killed_recording_plays_and_lacks_at_most_a_second(tmp_path, suffix):
     process.wait()
     with av.open(str(path)) as container:
         played = sum(1 for _ in container.decode(video=0))
-    assert played >= written - 25 - 15  # a second of 25 frames, and what the encoder and the pipe still held
+    assert played >= written - 25  # a second
 
 
 def test_style_reaches_the_picture(tmp_path):

@@ -48,7 +48,7 @@ class VideoSink(PictureSink):
 
     Frame times are kept (`.avi` knows only a constant rate). A frame of odd width or height is padded by one row or
     column of its edge. When the size changes a new file is opened: `out_001.mp4`, `out_002.mp4`, listed in `paths`.
-    MP4 and MOV are written in fragments of a second, so that a killed process leaves a file that plays, and become
+    MP4 and MOV are written in fragments of half a second, so that a killed process leaves a file that plays, and become
     plain files when closed (FFmpeg 8 or later; before, they are whole only after `close`).
 
     Args:
@@ -194,13 +194,13 @@ def _format_of(path: Path) -> str:
 
 
 def _muxing(path: Path) -> dict[str, str]:
-    """FFmpeg's options that bring every frame to the disk at once, in pieces of a second that play without an end."""
+    """FFmpeg's options that bring each frame to the disk at once, in pieces of half a second that play as they are."""
     import av
 
     options = {"flush_packets": "1"}
     if path.suffix.lower() == ".mkv":
-        options["cluster_time_limit"] = "1000"
+        options["cluster_time_limit"] = "500"
     elif path.suffix.lower() in (".mp4", ".mov") and av.library_versions["libavformat"][0] >= 62:
         options["movflags"] = "hybrid_fragmented"
-        options["frag_duration"] = "1000000"  # microseconds
+        options["frag_duration"] = "500000"  # microseconds
     return options
