@@ -16,13 +16,14 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from yolokkn.evaluation.coco import COCO80_NAMES, CocoDataset, coco80_category_ids, evaluate_boxes
+from yolokkn.coco_names import COCO80, COCO_CATEGORY_IDS
+from yolokkn.evaluation.coco import CocoDataset, evaluate_coco
 
 
 def make_case(num_images: int, num_found: int = 100):
     """About 9 objects a picture, and 100 detections of which some six tenths lie near an object."""
     rng = np.random.default_rng(0)
-    ids = coco80_category_ids()
+    ids = COCO_CATEGORY_IDS
     images = [{"id": i + 1, "file_name": f"{i}.jpg", "height": 480, "width": 640} for i in range(num_images)]
     annotations, results = [], []
     for image in images:
@@ -39,7 +40,7 @@ def make_case(num_images: int, num_found: int = 100):
         scores = (rng.random(num_found) * np.where(near, 1, 0.5)).round(3)
         for box, kind, score in zip(found.round(2).tolist(), labels.tolist(), scores.tolist(), strict=True):
             results.append({"image_id": image["id"], "category_id": kind, "bbox": box, "score": score})
-    categories = [{"id": i, "name": name} for i, name in zip(ids, COCO80_NAMES, strict=True)]
+    categories = [{"id": i, "name": name} for i, name in zip(ids, COCO80, strict=True)]
     return {"info": {}, "images": images, "categories": categories, "annotations": annotations}, results
 
 
@@ -56,7 +57,7 @@ def run_pycocotools(content, results):
 
 
 def run_yolokkn(content, results):
-    return np.array(list(evaluate_boxes(CocoDataset.from_dict(content), results).figures.values()))
+    return np.array(list(evaluate_coco(CocoDataset.from_dict(content), results).figures.values()))
 
 
 def main() -> None:

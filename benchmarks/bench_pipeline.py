@@ -88,7 +88,9 @@ def main() -> None:
         ratios = [a / b for a, b in zip(rates[way], rates["bare"], strict=True)]
         report["ratios"][way] = statistics.median(ratios)
         spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
-        print(f"{way:<12} {statistics.median(rates[way]):7.1f} frames/s   {statistics.median(ratios):.3f} of bare  ({spread})")
+        print(
+            f"{way:<12} {statistics.median(rates[way]):7.1f} frames/s   {statistics.median(ratios):.3f} of bare  ({spread})"
+        )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
     print(table)
     if args.json:

@@ -37,8 +37,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name itself must reach the disk
+    finally:
+        os.close(folder)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

@@ -89,7 +89,7 @@ Letterbox require_letterbox(py::handle object, const char* function, const char*
     const auto [resized_h, resized_w] = pair("resized_hw");
     return {image_h, image_w, input_h, input_w, resized_h, resized_w, number("pad_top"), number("pad_left")};
   } catch (const py::cast_error&) {
-    throw py::type_error(prefix(function, argument) + "have whole numbers as sizes, got " +
+    throw py::type_error(prefix(function, argument) + "hold pairs of 64-bit integers, got " +
                          py::cast<std::string>(py::repr(object)));
   }
 }

@@ -11,17 +11,6 @@ namespace {
 
 constexpr char kName[] = "letterbox";
 
-Letterbox geometry_of(py::handle object) {
-  try {
-    const Letterbox geometry = require_letterbox(object, kName, "geometry");
-    check_letterbox(geometry);
-    return geometry;
-  } catch (const py::cast_error&) {
-    throw py::type_error("letterbox: geometry must hold pairs of 64-bit integers, got " +
-                         py::cast<std::string>(py::repr(object)));
-  }
-}
-
 // Three numbers, one per plane of the output.
 void three_floats(py::handle object, const char* argument, float* to) {
   std::array<double, 3> values;
@@ -46,16 +35,6 @@ bool flag_of(py::handle object, const char* argument) {
                        py::cast<std::string>(py::repr(object)));
 }
 
-// The caller's buffer, or a new one.
-py::array output_of(py::handle object, const std::vector<int64_t>& shape) {
-  if (object.is_none()) return py::array_t<float>(shape);
-  py::array out = require_output<float>(object, shape, kName, "out");
-  if (reinterpret_cast<uintptr_t>(out.data()) % alignof(float) != 0) {
-    throw py::value_error("letterbox: out must be aligned to 4 bytes, got an unaligned view");
-  }
-  return out;
-}
-
 uint8_t pad_of(py::handle object) {
   int64_t value;
   try {
@@ -72,7 +51,8 @@ uint8_t pad_of(py::handle object) {
 py::array letterbox_(py::object image, py::object geometry, py::object swap_rb, py::object scale, py::object offset,
                      py::object pad_value, py::object out, py::object keep_padding) {
   const ImageView view = require_image(image, kName, "image");
-  const Letterbox place = geometry_of(geometry);
+  const Letterbox place = require_letterbox(geometry, kName, "geometry");
+  check_letterbox(place);
   LetterboxValues values{};
   three_floats(scale, "scale", values.scale);
   three_floats(offset, "offset", values.offset);
@@ -87,7 +67,8 @@ py::array letterbox_(py::object image, py::object geometry, py::object swap_rb, 
                           shape_text({place.image_h, place.image_w}) + ", got " +
                           shape_text({view.height, view.width}));
   }
-  py::array result = output_of(out, {3, place.input_h, place.input_w});
+  const std::vector<int64_t> shape{3, place.input_h, place.input_w};
+  py::array result = out.is_none() ? py::array_t<float>(shape) : require_output<float>(out, shape, kName, "out");
   const std::span<float> buffer(static_cast<float*>(result.mutable_data()), static_cast<size_t>(result.size()));
   {
     py::gil_scoped_release nogil;

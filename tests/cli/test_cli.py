@@ -80,7 +80,12 @@ def test_save_alone_makes_a_folder_of_its_own(tmp_path, model, clip, monkeypatch
 def test_info(model, capsys):
     assert run("info", model) == 0
     text = capsys.readouterr().out
-    for part in ("images float32 (1, 3, 64, 64)", "layout    v8", "why       the metadata says task detect", "cat, dog"):
+    for part in (
+        "images float32 (1, 3, 64, 64)",
+        "layout    v8",
+        "why       the metadata says task detect",
+        "cat, dog",
+    ):
         assert part in text
     assert run("info", f"model={model}", "json=true") == 0
     facts = json.loads(capsys.readouterr().out)
@@ -117,7 +122,11 @@ def bad_lines(model, clip, tmp_path):
         "sink in no folder": (("track", *m, *s, "--save", tmp_path / "none/out.mp4"), 1, "none"),
         "unknown layout": (("track", *m, *s, "layout=v88"), 1, "layout: must be one of"),
         "setting of another tracker": (("track", *m, *s, "tracker=sort", "track_buffer=3"), 1, "track_buffer"),
-        "detections with source": (("track", *s, "--detections", clip, "--save", "mot:o.txt"), 1, "--detections must stand"),
+        "detections with source": (
+            ("track", *s, "--detections", clip, "--save", "mot:o.txt"),
+            1,
+            "--detections must stand",
+        ),
         "stats in no folder": (("track", *m, *s, "--stats", tmp_path / "none/s.json"), 1, "does not exist"),
         "missing annotations": (("evaluate", "coco", *m, "--data", empty), 1, "no annotations at"),
     }

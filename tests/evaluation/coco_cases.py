@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from yolokkn.evaluation.coco import CocoDataset, evaluate_boxes
+from yolokkn.evaluation.coco import CocoDataset, evaluate_coco
 
 AREA_EDGES = (32.0**2, 96.0**2)
 
@@ -163,7 +163,7 @@ def _result(rng, image, category_id, row, iou_type, with_boxes):
 
 
 def figures(content, results, iou_type="bbox", **kwargs):
-    metrics = evaluate_boxes(CocoDataset.from_dict(content), results, iou_type=iou_type, **kwargs)
+    metrics = evaluate_coco(CocoDataset.from_dict(content), results, iou_type=iou_type, **kwargs)
     return np.array(list(metrics.figures.values()))
 
 

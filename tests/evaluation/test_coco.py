@@ -6,7 +6,7 @@ import pytest
 
 from tests.evaluation.coco_cases import content_of, figures, found, oracle, random_content, random_results
 from yolokkn.errors import DataError
-from yolokkn.evaluation.coco import CocoDataset, evaluate_boxes
+from yolokkn.evaluation.coco import CocoDataset, evaluate_coco
 
 IOU_TYPES = ["bbox", "segm", "keypoints"]
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
@@ -43,9 +43,9 @@ def test_random_cases_find_something(iou_type):
 def test_names():
     rng = np.random.default_rng(0)
     content = random_content(rng, "keypoints")
-    metrics = evaluate_boxes(CocoDataset.from_dict(content), [])
+    metrics = evaluate_coco(CocoDataset.from_dict(content), [])
     assert list(metrics.figures) == NAMES
-    metrics = evaluate_boxes(CocoDataset.from_dict(content), [], iou_type="keypoints")
+    metrics = evaluate_coco(CocoDataset.from_dict(content), [], iou_type="keypoints")
     assert list(metrics.figures) == ["AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl"]
 
 
@@ -57,7 +57,7 @@ def test_hand_computed():
         found((0, 0, 100, 100), 0.8),
         found((200, 200, 80, 80), 0.7),
     ]
-    metrics = evaluate_boxes(CocoDataset.from_dict(content), results)
+    metrics = evaluate_coco(CocoDataset.from_dict(content), results)
     # IoU 0.5, 0.55, 0.6: precision 2/3 at all recalls; above: precision 1/2 at the 51 recalls up to 0.5, else 0.
     assert metrics["AP50"] == pytest.approx(2 / 3)
     assert metrics["AP75"] == pytest.approx(0.5 * 51 / 101)
@@ -127,7 +127,7 @@ def test_more_detections_than_the_limit():
         for a in content["annotations"]:
             box = [float(v) for v in np.array(a["bbox"]) * rng.normal(1, 0.05, 4)]
             results.append(found(box, round(float(rng.random()), 2)))
-    metrics = evaluate_boxes(CocoDataset.from_dict(content), results)
+    metrics = evaluate_coco(CocoDataset.from_dict(content), results)
     assert metrics.num_results == 300
     assert_equals_oracle(content, results, "bbox")
 
@@ -136,13 +136,13 @@ def test_other_limits():
     rng = np.random.default_rng(5)
     content = random_content(rng, "bbox")
     results = random_results(rng, content, "bbox")
-    metrics = evaluate_boxes(CocoDataset.from_dict(content), results, max_detections=(2, 3, 100))
+    metrics = evaluate_coco(CocoDataset.from_dict(content), results, max_detections=(2, 3, 100))
     expected = oracle(content, results, "bbox", maxDets=[2, 3, 100])
     np.testing.assert_allclose(list(metrics.figures.values()), expected, rtol=0, atol=1e-9)
     assert metrics["AR2"] == pytest.approx(expected[6], abs=1e-9)
     for bad in ((), (0,), (10, 1), (1, 1), (1.5,)):
         with pytest.raises(ValueError, match="max_detections must be ascending numbers of 1 or more"):
-            evaluate_boxes(CocoDataset.from_dict(content), results, max_detections=bad)
+            evaluate_coco(CocoDataset.from_dict(content), results, max_detections=bad)
 
 
 @pytest.mark.parametrize("iou_type", IOU_TYPES)
@@ -160,12 +160,12 @@ def test_per_class_equals_the_oracle_on_that_class():
     rng = np.random.default_rng(7)
     content = random_content(rng, "bbox")
     results = random_results(rng, content, "bbox")
-    metrics = evaluate_boxes(CocoDataset.from_dict(content), results)
+    metrics = evaluate_coco(CocoDataset.from_dict(content), results)
     for category in content["categories"]:
         expected = oracle(content, results, "bbox", catIds=[category["id"]])[0]
         assert metrics.per_class_ap[category["name"]] == pytest.approx(expected, abs=1e-9)
     content["categories"][1]["name"] = content["categories"][0]["name"]
-    metrics = evaluate_boxes(CocoDataset.from_dict(content), results)
+    metrics = evaluate_coco(CocoDataset.from_dict(content), results)
     assert list(metrics.per_class_ap)[:2] == ["thing 0", "thing 0 (5)"]
 
 
@@ -215,7 +215,7 @@ def test_refuses_what_does_not_fit():
 
 def test_metrics_are_readable():
     content = content_of([(0, 0, 50, 50)], num_categories=2)
-    metrics = evaluate_boxes(CocoDataset.from_dict(content), [found((0, 0, 50, 50), 0.5)])
+    metrics = evaluate_coco(CocoDataset.from_dict(content), [found((0, 0, 50, 50), 0.5)])
     assert json.loads(json.dumps(metrics.to_dict()))["figures"]["AP"] == pytest.approx(1.0)
     lines = metrics.table(per_class=True).splitlines()
     assert lines[0] == "bbox: 1 images, 1 objects, 1 results"

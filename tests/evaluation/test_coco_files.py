@@ -4,12 +4,11 @@ import os
 import numpy as np
 import pytest
 
+from yolokkn.coco_names import COCO80, COCO_CATEGORY_IDS
 from yolokkn.errors import DataError, SinkError
 from yolokkn.evaluation.coco import (
-    COCO80_NAMES,
     CocoCategory,
     CocoDataset,
-    coco80_category_ids,
     map_classes,
     read_results,
     write_results,
@@ -88,21 +87,19 @@ def test_refuses_what_is_no_data_set(tmp_path):
 
 
 def coco80():
-    pairs = zip(coco80_category_ids(), COCO80_NAMES, strict=True)
+    pairs = zip(COCO_CATEGORY_IDS, COCO80, strict=True)
     return CocoDataset((), tuple(CocoCategory(i, name) for i, name in pairs), ())
 
 
 def test_eighty_classes_are_those_of_coco(shared_data):
     data = json.loads((shared_data / "coco/annotations/instances_val2017.json").read_text())
-    assert [(c["id"], c["name"]) for c in data["categories"]] == list(
-        zip(coco80_category_ids(), COCO80_NAMES, strict=True)
-    )
+    assert [(c["id"], c["name"]) for c in data["categories"]] == list(zip(COCO_CATEGORY_IDS, COCO80, strict=True))
 
 
 def test_map_classes():
     dataset = coco80()
-    assert map_classes(COCO80_NAMES, dataset) == list(coco80_category_ids())
-    assert map_classes(80, dataset) == map_classes([], dataset) == list(coco80_category_ids())
+    assert map_classes(COCO80, dataset) == list(COCO_CATEGORY_IDS)
+    assert map_classes(80, dataset) == map_classes([], dataset) == list(COCO_CATEGORY_IDS)
     names = ["Aeroplane", "motorbike", "SOFA", "pottedplant", "diningtable", "tvmonitor", "person"]
     assert map_classes(names, dataset) == [5, 4, 63, 64, 67, 72, 1]
 

@@ -60,7 +60,7 @@ def test_refuses_bad_masks(segmentation, text):
     good = {"size": [400, 400], "counts": [0, 160000]}
     content["annotations"][0]["segmentation"] = good
     result = {"image_id": 1, "category_id": 1, "score": 0.5, "segmentation": segmentation}
-    with pytest.raises(ValueError, match=r"evaluate_boxes: results\[0\]\.segmentation.*" + text.split("ation ")[-1]):
+    with pytest.raises(ValueError, match=r"evaluate_coco: results\[0\]\.segmentation.*" + text.split("ation ")[-1]):
         figures(content, [result], "segm")
     content["annotations"][0]["segmentation"] = segmentation
     with pytest.raises(DataError, match=r"annotation 1: segmentation.*" + text.split("ation ")[-1]):

@@ -86,7 +86,9 @@ def test_v8_pose():
 
 def test_56_rows_without_metadata_are_ambiguous():
     content = recorded_model({"output0": cell_heads(56).T[None].copy()})
-    with pytest.raises(LayoutError, match=r"(?s)several ways; choose one with --layout.*v8 .*52 classes.*v8-pose.*1 cla"):
+    with pytest.raises(
+        LayoutError, match=r"(?s)several ways; choose one with --layout.*v8 .*52 classes.*v8-pose.*1 cla"
+    ):
         yolokkn.load(content)
     assert yolokkn.load(content, layout="v8-pose").layout.num_keypoints == 17
     assert yolokkn.load(content, layout="v8").layout.num_classes == 52
@@ -191,7 +193,9 @@ def test_end_to_end_seg():
     table = table_rows(6 + 2)
     table[0, 6:] = 1, 0
     model = yolokkn.load(
-        recorded_model({"output0": table[None], "output1": np.ones((1, 2, 16, 16), np.float32)}, metadata={"end2end": "True"})
+        recorded_model(
+            {"output0": table[None], "output1": np.ones((1, 2, 16, 16), np.float32)}, metadata={"end2end": "True"}
+        )
     )
     assert model.layout.name == "end2end-seg"
     assert model(PICTURE).masks.areas().tolist() == [200, 0]

@@ -19,7 +19,9 @@ def growing_v8():
     picture = graph.input("images", "float32", ("batch", 3, "height", "width"))
     levels = []
     for stride in (8, 16, 32):
-        pooled = graph.node("AveragePool", [picture], output=f"p{stride}", kernel_shape=[stride] * 2, strides=[stride] * 2)
+        pooled = graph.node(
+            "AveragePool", [picture], output=f"p{stride}", kernel_shape=[stride] * 2, strides=[stride] * 2
+        )
         weight = np.zeros((6, 3, 1, 1), np.float32)
         bias = np.array([0, 0, 16, 16, -1, -1], np.float32) + np.float32([0, 0, 0, 0, 1, 1])
         head = graph.node(
@@ -96,7 +98,9 @@ def test_a_free_size_follows_the_frame():
 
 
 def test_sizes_that_do_not_fit_are_explained():
-    with pytest.raises(ValueError, match=r"imgsz: must be a multiple of <bytes>'s stride 32, got 650; the nearest is 640"):
+    with pytest.raises(
+        ValueError, match=r"imgsz: must be a multiple of <bytes>'s stride 32, got 650; the nearest is 640"
+    ):
         yolokkn.load(growing_v8(), imgsz=650)
     with pytest.raises(ValueError, match=r"imgsz: <bytes> takes height 64 and width 64 only, got 640 x 640"):
         yolokkn.load(v8_content(), imgsz=640)
@@ -112,7 +116,7 @@ def test_a_batch_of_four_takes_one():
 
 
 def test_files_that_are_no_models(tmp_path):
-    with pytest.raises(FileNotFoundError, match="model: no such file: .*nothing.onnx"):
+    with pytest.raises(FileNotFoundError, match=r"model: no such file: .*nothing\.onnx"):
         yolokkn.load(tmp_path / "nothing.onnx")
     with pytest.raises(ModelError, match="is a folder, not a model file"):
         yolokkn.load(tmp_path)
@@ -124,7 +128,7 @@ def test_files_that_are_no_models(tmp_path):
     checkpoint.write_bytes(b"PK\x03\x04")
     with pytest.raises(ModelError, match="PyTorch checkpoints are not run"):
         yolokkn.load(checkpoint)
-    with pytest.raises(TypeError, match="model must be a path, bytes or a torch.nn.Module, got int"):
+    with pytest.raises(TypeError, match=r"model must be a path, bytes or a torch\.nn\.Module, got int"):
         yolokkn.load(7)
 
 

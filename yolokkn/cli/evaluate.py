@@ -7,11 +7,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
 from yolokkn.cli.model_options import add_model_options, load_model
 from yolokkn.cli.progress import progress
-from yolokkn.evaluation.coco import IOU_TYPES, CocoDataset, evaluate_boxes, write_results
+from yolokkn.evaluation.coco import IOU_TYPES, CocoDataset, IouType, evaluate_coco, write_results
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.evaluate import collect_coco_results, find_coco_files
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         results = collect_coco_results(model, dataset, images, iou_type, args.threads, advance)
     if results_file is not None:
         write_results(results_file, results)
-    metrics = evaluate_boxes(dataset, results, iou_type=iou_type)
+    metrics = evaluate_coco(dataset, results, iou_type=cast(IouType, iou_type))
     print(metrics.table())
     if args.json:
         write_atomically(Path(args.json), json.dumps(metrics.to_dict(), indent=2) + "\n")

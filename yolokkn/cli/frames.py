@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 import warnings
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from yolokkn.cli.progress import progress
 from yolokkn.errors import SourceWarning
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.model import Model
-from yolokkn.runtime.pipeline import POLICIES, run_pipeline
+from yolokkn.runtime.pipeline import POLICIES, Pipeline, run_pipeline
 from yolokkn.runtime.sinks import open_sink
 from yolokkn.runtime.sources import open_source
 from yolokkn.runtime.timing import LatencyLedger
@@ -93,16 +96,13 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
         pipeline = stack.enter_context(
             run_pipeline(source, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
         )
-        interrupted = False
         try:
-            with progress(source.num_frames, args.quiet) as advance:
+            with progress(source.num_frames, args.quiet) as advance, stop_at_interrupt(pipeline) as interrupts:
                 for frame, result in pipeline:
                     counts.add(result)
                     advance()
                     if args.show and not show(frame, result):
                         break
-        except KeyboardInterrupt:
-            interrupted = True
         finally:
             pipeline.close()
             if args.stats and ledger.num_frames:
@@ -110,7 +110,7 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
     if not args.quiet:
         print(counts.text(model, uris))
         print(ledger.table())
-    if interrupted:
+    if interrupts:
         raise KeyboardInterrupt
     for warning in source.warnings:
         print(f"yolokkn {verb}: warning: {warning}", file=sys.stderr)
@@ -179,6 +179,30 @@ def free_folder(folder: Path, overwrite: bool) -> Path:
     while folder.with_name(f"{folder.name}{number}").exists():
         number += 1
     return folder.with_name(f"{folder.name}{number}")
+
+
+@contextmanager
+def stop_at_interrupt(pipeline: Pipeline) -> Iterator[list[int]]:
+    """Let the first Ctrl-C end the run between two frames, so that every output holds the same ones; a second one breaks it off.
+
+    Yields:
+        The signals that came, none or one.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+
+    def handle(number: int, _stack: Any) -> None:
+        signal.signal(signal.SIGINT, previous)
+        came.append(number)
+        pipeline.stop()
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def show(frame: Any, result: Detections) -> bool:

@@ -89,14 +89,13 @@ def run_detections(args: argparse.Namespace, make_tracker: Any) -> int:
         raise ValueError(f"--save must be mot:FILE once with --detections, got {args.save or 'nothing'}")
     out = Path(args.save[0].removeprefix("mot:"))
     refuse_existing(out, args.overwrite)
-    detections = tracking.read_detections(path)
+    rows = tracking.read_detections(path)
     seqinfo = path.parent.parent / "seqinfo.ini"
-    frame_rate = tracking.read_seqinfo(seqinfo).frame_rate if seqinfo.is_file() else None
-    rows = tracking.track_detections(detections, make_tracker(frame_rate))
-    tracking.write_tracks(out, rows)
+    sequence = tracking.read_seqinfo(seqinfo) if seqinfo.is_file() else tracking.SequenceInfo()
+    tracker = make_tracker(sequence.frame_rate or None)
+    tracked = tracking.track_detections(rows, tracker, num_frames=sequence.num_frames or None)
+    tracking.write_rows(out, tracked)
     if not args.quiet:
-        num_tracks = len(set(rows.track_ids.tolist()))
-        print(
-            f"{len(detections.boxes)} detections, {len(rows.boxes)} rows of {num_tracks} tracks\nsaved {args.save[0]}"
-        )
+        num_tracks = len({row.track_id for row in tracked})
+        print(f"{len(rows)} detections, {len(tracked)} rows of {num_tracks} tracks\nsaved {args.save[0]}")
     return EXIT_OK

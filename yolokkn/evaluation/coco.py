@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from yolokkn.evaluation.coco_classes import COCO80_NAMES, coco80_category_ids, map_classes
+from yolokkn.evaluation.coco_classes import map_classes
 from yolokkn.evaluation.coco_dataset import CocoAnnotation, CocoCategory, CocoDataset, CocoImage
 from yolokkn.evaluation.coco_matching import match
 from yolokkn.evaluation.coco_metrics import CocoMetrics, Curves, compute_curves
@@ -22,7 +22,6 @@ from yolokkn.evaluation.coco_similarity import PERSON_SIGMAS
 from yolokkn.evaluation.coco_tables import Found, Truth, compare, read_found, read_truth
 
 __all__ = [
-    "COCO80_NAMES",
     "IOU_TYPES",
     "PERSON_SIGMAS",
     "CocoAnnotation",
@@ -31,8 +30,7 @@ __all__ = [
     "CocoImage",
     "CocoMetrics",
     "IouType",
-    "coco80_category_ids",
-    "evaluate_boxes",
+    "evaluate_coco",
     "map_classes",
     "read_results",
     "write_results",
@@ -44,7 +42,7 @@ IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _AREAS = {"": (0.0, 1e10), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e10)}
 
 
-def evaluate_boxes(
+def evaluate_coco(
     dataset: CocoDataset,
     results: Sequence[Result],
     *,
@@ -81,12 +79,12 @@ def evaluate_boxes(
         >>> cup = {"id": 7, "image_id": 1, "category_id": 3, "bbox": [0, 0, 20, 20], "area": 400, "iscrowd": 0}
         >>> content = {"images": [image], "categories": [{"id": 3, "name": "cup"}], "annotations": [cup]}
         >>> found = {"image_id": 1, "category_id": 3, "bbox": [0, 0, 20, 16], "score": 0.9}
-        >>> metrics = evaluate_boxes(CocoDataset.from_dict(content), [found])
+        >>> metrics = evaluate_coco(CocoDataset.from_dict(content), [found])
         >>> round(metrics["AP"], 3), round(metrics["AP50"], 3), metrics["APl"]
         (0.7, 1.0, -1.0)
     """
     if iou_type not in IOU_TYPES:
-        raise ValueError(f"evaluate_boxes: iou_type must be one of {', '.join(IOU_TYPES)}, got {iou_type!r}")
+        raise ValueError(f"evaluate_coco: iou_type must be one of {', '.join(IOU_TYPES)}, got {iou_type!r}")
     limits = _check_limits(max_detections, iou_type)
     images = _select("image_ids", image_ids, [image.id for image in dataset.images])
     categories = _select("category_ids", category_ids, [category.id for category in dataset.categories])
@@ -126,7 +124,7 @@ def _accumulate(
     has_match = matched >= 0
     in_ignored = has_match & np.append(ignored, np.zeros((1, len(areas)), bool), axis=0)[matched, np.arange(len(areas))]
     if (truth.ids == 0).any():
-        warnings.warn("evaluate_boxes: the annotation with id 0 never counts as found; number from 1", stacklevel=3)
+        warnings.warn("evaluate_coco: the annotation with id 0 never counts as found; number from 1", stacklevel=3)
         has_match &= np.append(truth.ids, 1)[matched] != 0
     outside = (found.areas[:, None] < areas[:, 0]) | (found.areas[:, None] > areas[:, 1])
     counts = ~(in_ignored | (~has_match & outside[:, None, :]))
@@ -166,7 +164,7 @@ def _check_limits(max_detections: Sequence[int] | None, iou_type: str) -> tuple[
     limits = tuple(max_detections)
     good = all(isinstance(n, int) and n >= 1 for n in limits) and list(limits) == sorted(set(limits))
     if not limits or not good:
-        raise ValueError(f"evaluate_boxes: max_detections must be ascending numbers of 1 or more, got {limits}")
+        raise ValueError(f"evaluate_coco: max_detections must be ascending numbers of 1 or more, got {limits}")
     return limits
 
 
@@ -175,5 +173,5 @@ def _select(argument: str, wanted: Sequence[int] | None, known: list[int]) -> np
     chosen = set(known) if wanted is None else {int(i) for i in wanted}
     unknown = sorted(chosen - set(known))
     if unknown:
-        raise ValueError(f"evaluate_boxes: {argument} must be ids of the data set, got {unknown[:5]}")
+        raise ValueError(f"evaluate_coco: {argument} must be ids of the data set, got {unknown[:5]}")
     return np.array(sorted(chosen), np.int64)

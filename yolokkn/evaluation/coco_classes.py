@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from yolokkn.coco_names import COCO80, COCO_CATEGORY_IDS
 from yolokkn.evaluation.coco_dataset import CocoDataset
-
-COCO80_NAMES: tuple[str, ...] = (
-    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
-    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
-    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
-    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
-    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
-    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
-    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
-    *("microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear"),
-    *("hair drier", "toothbrush"),
-)
-"""Names of the 80 classes in the order in which models number them."""
-
-_UNUSED_IDS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 
 DARKNET_ALIASES = {
     "motorbike": "motorcycle",
@@ -30,16 +16,6 @@ DARKNET_ALIASES = {
     "tvmonitor": "tv",
 }
 """Names in darknet's coco.names that differ from COCO's."""
-
-
-def coco80_category_ids() -> tuple[int, ...]:
-    """Return COCO's category id of each of the 80 classes; their names are `COCO80_NAMES`.
-
-    Example:
-        >>> coco80_category_ids()[:12], coco80_category_ids()[79]
-        ((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13), 90)
-    """
-    return tuple(i for i in range(1, 91) if i not in _UNUSED_IDS)
 
 
 def map_classes(class_names: Sequence[str] | int, dataset: CocoDataset) -> list[int]:
@@ -86,14 +62,14 @@ def map_classes(class_names: Sequence[str] | int, dataset: CocoDataset) -> list[
 
 
 def _map_by_order(num_classes: int, dataset: CocoDataset) -> list[int]:
-    if num_classes != len(COCO80_NAMES):
+    if num_classes != len(COCO80):
         raise ValueError(
             f"map_classes: class_names must be given unless the model has COCO's 80 classes, got {num_classes} "
             "classes; pass the names in the order of the model's class ids"
         )
     names = {category.id: _canonical(category.name) for category in dataset.categories}
-    ids = list(coco80_category_ids())
-    wrong = [f"{i} ({name})" for i, name in zip(ids, COCO80_NAMES, strict=True) if names.get(i) != name]
+    ids = list(COCO_CATEGORY_IDS)
+    wrong = [f"{i} ({name})" for i, name in zip(ids, COCO80, strict=True) if names.get(i) != name]
     if wrong:
         raise ValueError(
             "map_classes: class_names must be given unless the data set has COCO's 80 categories, got a data set "

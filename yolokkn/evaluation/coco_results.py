@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.errors import DataError, SinkError
+from yolokkn.files import write_atomically
 
 Result = Mapping[str, Any]
 """One detection: image_id, category_id, score and bbox [x, y, w, h], segmentation or keypoints [x, y, v, ...]."""
@@ -36,26 +37,10 @@ def write_results(path: str | os.PathLike[str], results: Iterable[Result], *, nu
     except ValueError as error:
         raise ValueError(f"write_results: results must hold finite numbers, got {error}") from error
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        _replace(target, temporary, text.encode())
+        write_atomically(target, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise SinkError(f"write_results: {target} must be writable, got {error}") from error
-
-
-def _replace(target: Path, temporary: Path, content: bytes) -> None:
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, target)
-    if os.name == "posix":  # the new name itself must reach the disk
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _plain(value: Any, num_decimals: int) -> Any:

@@ -69,7 +69,7 @@ def read_truth(
     """Collect the objects of the chosen pictures and categories (ids, ascending)."""
     image_set, category_set = set(images.tolist()), set(categories.tolist())
     rows = [a for a in dataset.annotations if a.image_id in image_set and a.category_id in category_set]
-    where = f"evaluate_boxes: {dataset.source}: annotation"
+    where = f"evaluate_coco: {dataset.source}: annotation"
     shapes: MaskRuns | np.ndarray | None = None
     ignored = np.array([a.is_crowd for a in rows], bool)
     if iou_type == "segm":
@@ -111,7 +111,7 @@ def read_found(
     """Collect, check, sort and cut the detections of the chosen pictures and categories (ids, ascending)."""
     for i, result in enumerate(results):
         if not isinstance(result, Mapping):
-            raise TypeError(f"evaluate_boxes: results[{i}] must be a dictionary, got {type(result).__name__}")
+            raise TypeError(f"evaluate_coco: results[{i}] must be a dictionary, got {type(result).__name__}")
     image_ids = _ids(results, "image_id", {image.id for image in dataset.images})
     category_ids = _ids(results, "category_id", {category.id for category in dataset.categories})
     scores = _numbers(results, "score", 0)
@@ -140,14 +140,14 @@ def _shapes(
             masks = read_segmentations([r.get("segmentation") for r in chosen], [sizes[r["image_id"]] for r in chosen])
         except ValueError as error:
             index, _, problem = str(error)[1:].partition("]")
-            raise ValueError(f"evaluate_boxes: results[{rows[int(index)]}].segmentation{problem}") from error
+            raise ValueError(f"evaluate_coco: results[{rows[int(index)]}].segmentation{problem}") from error
         return masks, masks.areas().astype(np.float64) if box_areas is None else box_areas
     if iou_type == "keypoints":
         points = _numbers(results, "keypoints", 3 * num_keypoints)[rows].reshape(-1, num_keypoints, 3)[:, :, :2]
         side = np.ptp(points, axis=1)
         return points, side[:, 0] * side[:, 1] if box_areas is None else box_areas
     if boxes is None or box_areas is None:
-        raise RuntimeError("evaluate_boxes: boxes must have been read")
+        raise RuntimeError("evaluate_coco: boxes must have been read")
     return boxes, box_areas
 
 
@@ -155,7 +155,7 @@ def _ids(results: Sequence[Result], key: str, known: set[int]) -> np.ndarray:
     ids = [result.get(key) for result in results]
     for i, value in enumerate(ids):
         if not isinstance(value, (int, np.integer)) or value not in known:
-            raise ValueError(f"evaluate_boxes: results[{i}].{key} must be an id of the data set, got {value!r:.80}")
+            raise ValueError(f"evaluate_coco: results[{i}].{key} must be an id of the data set, got {value!r:.80}")
     return np.array(ids, np.int64)
 
 
@@ -177,15 +177,15 @@ def _first_bad(results: Sequence[Result], key: str, count: int) -> ValueError:
     rule = f"{count} finite numbers" if count else "a finite number"
     for i, result in enumerate(results):
         if key not in result:
-            return ValueError(f"evaluate_boxes: results[{i}] must have {key}, got {sorted(result)}")
+            return ValueError(f"evaluate_coco: results[{i}] must have {key}, got {sorted(result)}")
         try:
             value: Any = np.array(result[key])
         except ValueError:
             value = np.zeros(0, object)
         good = value.shape == ((count,) if count else ()) and value.dtype.kind in "iuf" and np.isfinite(value).all()
         if not good:
-            return ValueError(f"evaluate_boxes: results[{i}].{key} must be {rule}, got {result[key]!r:.80}")
-    return ValueError(f"evaluate_boxes: results must each have {key} of {rule}")
+            return ValueError(f"evaluate_coco: results[{i}].{key} must be {rule}, got {result[key]!r:.80}")
+    return ValueError(f"evaluate_coco: results must each have {key} of {rule}")
 
 
 def compare(found: Found, truth: Truth, sigmas: np.ndarray, least: float) -> Pairs:

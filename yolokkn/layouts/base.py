@@ -177,7 +177,7 @@ class Layout(ABC):
         """Return (num_classes,) bool, the classes to keep; None keeps all."""
         if options.classes is None:
             return None
-        mask = np.zeros(self.num_classes, bool)
+        mask: np.ndarray = np.zeros(self.num_classes, bool)
         for class_id in options.classes:
             if not 0 <= class_id < self.num_classes:
                 raise ValueError(f"classes: each must be within 0 and {self.num_classes - 1}, got {class_id}")

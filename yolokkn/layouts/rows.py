@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from yolokkn.layouts.base import (
 )
 from yolokkn.layouts.metadata import ModelFacts
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 YOLOX_INPUT = Preprocess(rule="topleft", swap_rb=False, scale=(1.0, 1.0, 1.0))
 
 
@@ -41,7 +44,7 @@ class RowsLayout(Layout):
     strides: tuple[int, ...] = (8, 16, 32)
 
     @classmethod
-    def fit(cls, signature: ModelSignature, facts: ModelFacts, preprocess: Preprocess | None = None) -> RowsLayout:
+    def fit(cls, signature: ModelSignature, facts: ModelFacts, preprocess: Preprocess | None = None) -> Self:
         """Fit a detection model to the layout; LayoutError where it does not."""
         head = single_output(signature, 3)
         rows, columns = sizes(head)
@@ -53,7 +56,7 @@ class RowsLayout(Layout):
         )
 
     @classmethod
-    def build(cls, signature: ModelSignature, facts: ModelFacts) -> RowsLayout:
+    def build(cls, signature: ModelSignature, facts: ModelFacts) -> Self:
         """Fit a detection model to the layout; LayoutError where it does not."""
         return cls.fit(signature, facts)
 
@@ -106,7 +109,7 @@ class V5SegLayout(V5Layout):
     summary = "(B, 3*A, 5+classes+32) and prototypes (B, 32, H/4, W/4), as YOLOv5-seg exports"
 
     @classmethod
-    def build(cls, signature: ModelSignature, facts: ModelFacts) -> V5SegLayout:
+    def build(cls, signature: ModelSignature, facts: ModelFacts) -> Self:
         """Fit a segmentation model to the layout; LayoutError where it does not."""
         head, prototypes = head_and_prototypes(signature)
         rows, columns = sizes(head)
@@ -142,7 +145,7 @@ class YoloxDecodedLayout(RowsLayout):
     summary = "(B, A, 5+classes): as yolox, boxes decoded in the graph"
 
     @classmethod
-    def build(cls, signature: ModelSignature, facts: ModelFacts) -> YoloxDecodedLayout:
+    def build(cls, signature: ModelSignature, facts: ModelFacts) -> Self:
         """Fit a detection model to the layout; LayoutError where it does not."""
         return cls.fit(signature, facts, YOLOX_INPUT)
 

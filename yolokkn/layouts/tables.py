@@ -67,7 +67,7 @@ class TableLayout(Layout):
         return Extras(keypoints=rows)
 
     @classmethod
-    def recognise(cls, signature: ModelSignature, facts: ModelFacts) -> Recognition:
+    def recognise(cls, signature: ModelSignature, facts: ModelFacts) -> Recognition | None:
         """Say why the model, which fits, is this one."""
         if facts.end2end or facts.nms_inside:
             word = "end2end" if facts.end2end else "nms"

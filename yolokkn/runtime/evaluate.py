@@ -119,6 +119,6 @@ def coco_rows(
     if iou_type == "keypoints":
         if detections.keypoints is None:
             raise DataError("evaluate coco: iou type keypoints needs a model that gives keypoints")
-        for row, points in zip(rows, detections.keypoints.reshape(len(rows), -1).astype(float).tolist(), strict=True):
-            row["keypoints"] = points
+        for row, points in zip(rows, detections.keypoints, strict=True):
+            row["keypoints"] = points.astype(np.float64).ravel().tolist()
     return rows

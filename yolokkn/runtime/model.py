@@ -9,13 +9,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
 from yolokkn import ops
+from yolokkn.coco_names import default_names
 from yolokkn.errors import LayoutError, ModelError
-from yolokkn.geometry import LETTERBOX_RULES, Letterbox
+from yolokkn.geometry import LETTERBOX_RULES, Letterbox, LetterboxRule
 from yolokkn.layouts import (
     DecodeOptions,
     ModelFacts,
@@ -25,7 +26,6 @@ from yolokkn.layouts import (
     parse_names,
     read_facts,
 )
-from yolokkn.layouts.coco_names import default_names
 from yolokkn.layouts.verify import contradiction
 from yolokkn.runtime.backends import Backend, open_backend
 from yolokkn.runtime.postprocess import postprocess
@@ -123,7 +123,7 @@ class Workspace:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._spec = model.input_spec
-        self._blob = np.zeros((0, 0, 0, 0), np.float32)
+        self._blob: np.ndarray = np.zeros((0, 0, 0, 0), np.float32)
         self._letterbox: Letterbox | None = None
         self._is_padded = False
 
@@ -314,7 +314,7 @@ def _assemble(
             )
     layout = choice.layout
     if letterbox is not None:
-        layout = replace(layout, preprocess=replace(layout.preprocess, rule=letterbox))
+        layout = replace(layout, preprocess=replace(layout.preprocess, rule=cast(LetterboxRule, letterbox)))
     if options.classes is not None:
         layout.class_mask(options)
     class_names, names_reason = _names(facts, layout.num_classes)
@@ -405,7 +405,7 @@ def _input_hw(spec: TensorSpec, facts: ModelFacts, imgsz: Any, stride: int, name
 def _probe(
     engine: Backend, spec: TensorSpec, batch: int, input_hw: tuple[int, int], name: str
 ) -> dict[str, np.ndarray]:
-    feeds = {spec.name: np.full((batch, 3, *input_hw), 0.45, spec.dtype)}
+    feeds: dict[str, np.ndarray] = {spec.name: np.full((batch, 3, *input_hw), 0.45, spec.dtype)}
     if len(engine.inputs) > 1:
         feeds[_SIZE_INPUT] = np.array([[input_hw[1], input_hw[0]]] * batch, np.int64)
     try:

@@ -169,11 +169,15 @@ class Pipeline:
             self.close()
             self.ledger.wall_s = time.perf_counter() - started
 
-    def close(self) -> None:
-        """Stop every thread and close the source. Safe to call again."""
+    def stop(self) -> None:
+        """Let the iteration end; may be called from another thread or a signal handler."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop every thread and close the source. Safe to call again."""
+        self.stop()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()
@@ -251,7 +255,7 @@ class Pipeline:
 
         with self._changed:
             self._changed.wait_for(ready)
-            done = self._finished.pop(self._num_given, None)
+            done = None if self._stopping else self._finished.pop(self._num_given, None)
             if done is None:
                 if self._source_error is not None and not self._stopping:
                     raise self._source_error

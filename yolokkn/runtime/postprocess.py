@@ -69,7 +69,7 @@ def _masks(extras: Extras, boxes: np.ndarray, letterbox: Letterbox) -> Masks | N
         return ops.assemble_masks(extras.mask_coeffs, extras.prototypes, boxes, letterbox)
     if extras.mask_logits is None:
         return None
-    one = np.ones((1, 1), np.float32)
+    one: np.ndarray = np.ones((1, 1), np.float32)
     parts = [
         ops.assemble_masks(one, np.ascontiguousarray(logits[None]), boxes[i : i + 1], letterbox)
         for i, logits in enumerate(extras.mask_logits)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from yolokkn.files import write_atomically
 from yolokkn.tracking.trackers import Tracker
 
 _MAX_FRAME = 10_000_000
@@ -152,30 +152,7 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[MotRow]) -> None:
     Raises:
         OSError: The file cannot be written; an old one is left as it was.
     """
-    target = Path(path)
-    text = format_rows(rows)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_atomically(Path(path), format_rows(rows))
 
 
 def _arrays(rows: Sequence[MotRow]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Names of COCO's classes, for model files that carry none."""
+"""Names and category ids of COCO's 80 classes: for model files that carry no names, and for evaluation."""
 
 from __future__ import annotations
 
