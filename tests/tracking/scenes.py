@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -42,8 +43,9 @@ def hostile_times(rng: np.random.Generator, count: int) -> list[float | None]:
     """Timestamps that jump, repeat, go back, are not numbers or are missing."""
     times: list[float | None] = []
     now = float(rng.choice([0.0, 1e9, -5.0]))
-    for _ in range(count):
-        kind = rng.integers(0, 10)
+    for kind in rng.integers(0, 10, count).tolist():
         now += [1 / 30, 1 / 30, 1 / 30, 0.0, -3.0, 1e7, 1e-9, 0.5, 1 / 30, 1 / 30][kind]
-        times.append([now, now, now, now, now, now, now, now, float(rng.choice([np.nan, np.inf, -np.inf])), None][kind])
+        times.append(None if kind == 9 else math.nan if kind == 8 else now)
+    if rng.random() < 0.3:
+        times[count // 2] = float(rng.choice([math.inf, -math.inf]))
     return times

@@ -48,7 +48,7 @@ def test_equals_textbook():
 def test_covariances_stay_positive_definite(motion):
     rng = np.random.default_rng(1)
     lanes = 3 if motion is AreaMotion else 4  # the aspect of SORT has no velocity
-    for _ in range(100):
+    for _ in range(50):
         f = motion.start(motion.measure(0.0, 0.0, 10.0, 20.0))
         for _ in range(60):
             motion.predict(f, rng.choice([0.1, 1.0, 30.0]), bool(rng.integers(2)))
