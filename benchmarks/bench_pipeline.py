@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime as ort
 
 import yolokkn
-from yolokkn.runtime.pipeline import available_cores
+from yolokkn.runtime.backends.base import available_cores
 
 WAYS = ("bare", "track", "track+jsonl", "track+mp4")
 

@@ -81,8 +81,14 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", SourceWarning)  # printed as one line each at the end
         source = stack.enter_context(open_source(spec))
+        config = configure(source.is_live, args.policy, args.threads)
         model = load_model(
-            args, score_threshold=args.conf, iou_threshold=args.iou, max_detections=args.max_det, agnostic=args.agnostic
+            args,
+            num_requests=config.num_requests,
+            score_threshold=args.conf,
+            iou_threshold=args.iou,
+            max_detections=args.max_det,
+            agnostic=args.agnostic,
         )
         uris = save_uris(args, verb, spec)
         if args.stats:
@@ -92,7 +98,6 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
             sink = open_sink(uri, frame_rate=source.frame_rate, overwrite=args.overwrite)
             sinks.append(stack.enter_context(sink))
         tracker = make_tracker(source.frame_rate) if make_tracker else None
-        config = configure(source.is_live, args.policy, args.threads)
         pipeline = stack.enter_context(
             run_pipeline(source, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
         )

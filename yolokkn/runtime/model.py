@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -198,6 +198,7 @@ def load(
     anchors: Sequence[Sequence[Sequence[float]]] | None = None,
     letterbox: str | None = None,
     threads: int | None = None,
+    num_requests: int = 1,
     score_threshold: float = 0.25,
     iou_threshold: float = 0.7,
     max_detections: int = 300,
@@ -216,7 +217,8 @@ def load(
         names: Class names; by default the file's own, or COCO's where there are 80.
         anchors: For raw heads whose file carries none: per head, (width, height) pairs in input pixels.
         letterbox: "letterbox", "topleft" or "stretch" instead of the layout's rule.
-        threads: Threads inside one inference; None lets the backend choose.
+        threads: Threads of the network; None takes every core.
+        num_requests: Runs at once among which the threads are shared; `yolokkn.track` sets it as the source wants it.
         score_threshold: A detection needs a score above it.
         iou_threshold: A box is suppressed by a better one when their IoU is above it.
         max_detections: At most so many a picture.
@@ -243,7 +245,11 @@ def load(
         agnostic=agnostic,
         classes=None if classes is None else tuple(int(c) for c in classes),
     )
-    name, engine = _open(model, backend, device, threads, imgsz)
+
+    def open_engine(content: str | Path | bytes) -> Backend:
+        return open_backend(backend, content, device=device, threads=threads, num_requests=num_requests)
+
+    name, engine = _open(model, open_engine, device, imgsz)
     facts = read_facts(engine.metadata)
     if names is not None:
         facts = replace(facts, class_names=parse_names(names))
@@ -254,9 +260,9 @@ def load(
     return _assemble(name, engine, facts, options, imgsz, layout, letterbox)
 
 
-def _open(model: Any, backend: str, device: str, threads: int | None, imgsz: Any) -> tuple[str, Backend]:
+def _open(model: Any, open_engine: Callable[..., Backend], device: str, imgsz: Any) -> tuple[str, Backend]:
     if isinstance(model, bytes):
-        return "<bytes>", open_backend(backend, model, device=device, threads=threads)
+        return "<bytes>", open_engine(model)
     if not isinstance(model, (str, Path)):
         if not hasattr(model, "eval") or not hasattr(model, "parameters"):
             raise TypeError(f"load: model must be a path, bytes or a torch.nn.Module, got {type(model).__name__}")
@@ -273,14 +279,14 @@ def _open(model: Any, backend: str, device: str, threads: int | None, imgsz: Any
         from yolokkn.graph import darknet_to_onnx
 
         content = darknet_to_onnx(path.with_suffix(".cfg"), path.with_suffix(".weights"))
-        return path.name, open_backend(backend, content, device=device, threads=threads)
+        return path.name, open_engine(content)
     if suffix in (".pt", ".pth"):
         raise ModelError(
             f"{path.name}: PyTorch checkpoints are not run (loading one executes code); export it to ONNX with its own tool"
         )
     if suffix in (".engine", ".plan"):
         raise ModelError(f"{path.name}: TensorRT engines are not run by this version; give the .onnx file")
-    return path.name, open_backend(backend, path, device=device, threads=threads)
+    return path.name, open_engine(path)
 
 
 def _assemble(

@@ -6,7 +6,6 @@ the consumer's thread tracks and writes, in the source's order. Everything betwe
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from yolokkn.runtime.backends.base import available_cores
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.types import Detections, Frame, Tracks
@@ -83,13 +83,6 @@ class PipelineConfig:
             return cls(policy="latest", num_requests=1, num_workers=2, capacity=1)
         num_requests = min(threads, 4)
         return cls(num_requests=num_requests, num_workers=num_requests + (num_requests == 1))
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass

@@ -80,11 +80,11 @@ def predict(
 def _run(
     source: Any, model: Any, tracker: Any, save: Any, policy: Any, ledger: Any, options: dict[str, Any]
 ) -> Iterator[tuple[Frame, Detections]]:
-    if not isinstance(model, Model):
-        model = load(model, **options)
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
         config = configure(frames.is_live, policy, options.get("threads"))
+        if not isinstance(model, Model):
+            model = load(model, num_requests=config.num_requests, **options)
         if isinstance(tracker, str):
             tracker = tracking.create(tracker, frame_rate=frames.frame_rate or _DEFAULT_FRAME_RATE)
         uris = [save] if isinstance(save, (str, Path)) else save

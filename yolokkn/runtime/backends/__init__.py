@@ -12,14 +12,17 @@ BACKENDS = ("onnxruntime", "openvino")
 __all__ = ["BACKENDS", "Backend", "open_backend"]
 
 
-def open_backend(name: str, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None) -> Backend:
+def open_backend(
+    name: str, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None, num_requests: int = 1
+) -> Backend:
     """Load a model file into a backend.
 
     Args:
         name: "onnxruntime" or "openvino".
         model: A path, or the bytes of an ONNX file.
         device: Where to run: "cpu", or what the backend offers.
-        threads: Threads inside one inference; None takes the backend's default.
+        threads: Threads of all runs together; None takes every core.
+        num_requests: Runs at once among which the threads are shared.
 
     Raises:
         ValueError: There is no such backend.
@@ -29,11 +32,11 @@ def open_backend(name: str, model: str | Path | bytes, *, device: str = "cpu", t
     if name == "onnxruntime":
         from yolokkn.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(model, device=device, threads=threads)
+        return OnnxRuntimeBackend(model, device=device, threads=threads, num_requests=num_requests)
     if name == "openvino":
         from yolokkn.runtime.backends.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(model, device=device, threads=threads)
+        return OpenVinoBackend(model, device=device, threads=threads, num_requests=num_requests)
     near = difflib.get_close_matches(name, BACKENDS, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ValueError(f"backend: must be one of {', '.join(BACKENDS)}, got {name!r}{hint}")

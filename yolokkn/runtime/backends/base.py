@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
@@ -41,3 +42,10 @@ class Backend(ABC):
 
     def set_concurrency(self, num_requests: int) -> None:  # noqa: B027 - most backends need no preparation
         """Prepare for so many `run` calls at once."""
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

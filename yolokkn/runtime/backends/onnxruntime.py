@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from yolokkn.errors import MissingDependencyError, ModelError
 from yolokkn.graph import parse_model, read_model
 from yolokkn.layouts import TensorSpec
-from yolokkn.runtime.backends.base import Backend
+from yolokkn.runtime.backends.base import Backend, available_cores
 
 _DTYPES = {
     "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(int64)": "int64",
@@ -28,7 +27,8 @@ class OnnxRuntimeBackend(Backend):
     Args:
         model: A path, or the bytes of an ONNX file.
         device: "cpu", or "cuda" with onnxruntime-gpu.
-        threads: Threads inside one `run`; None lets ONNX Runtime take every core.
+        threads: Threads of all runs together; None takes every core.
+        num_requests: Runs at once among which the threads are shared.
 
     Raises:
         ModelError: The file is no ONNX model that can be run.
@@ -37,7 +37,9 @@ class OnnxRuntimeBackend(Backend):
 
     name = "onnxruntime"
 
-    def __init__(self, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None, num_requests: int = 1
+    ) -> None:
         import onnxruntime as ort
 
         if device not in _PROVIDERS:
@@ -54,31 +56,28 @@ class OnnxRuntimeBackend(Backend):
         self._content = parsed.to_bytes()  # what was checked is what runs
         self._threads = threads
         self._providers = _PROVIDERS[device]
-        self._session = self._open_session(threads)
+        self._open_session(num_requests)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self.outputs]
 
-    def _open_session(self, threads: int | None) -> Any:
+    def _open_session(self, num_requests: int) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.inter_op_num_threads = 1
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options.intra_op_num_threads = max((self._threads or available_cores()) // num_requests, 1)
+        self._num_requests = num_requests
         try:
-            self._session_threads = threads
-            return ort.InferenceSession(self._content, options, providers=self._providers)
+            self._session = ort.InferenceSession(self._content, options, providers=self._providers)
         except Exception as error:
             raise ModelError(f"{self._name}: ONNX Runtime cannot load it: {_first_line(error)}") from error
 
     def set_concurrency(self, num_requests: int) -> None:
         """Share the threads among so many runs at once; the session is opened again when their number changes."""
-        total = self._threads or len(os.sched_getaffinity(0))
-        threads = max(total // num_requests, 1)
-        if threads != self._session_threads:
-            self._session = self._open_session(threads)
+        if num_requests != self._num_requests:
+            self._open_session(num_requests)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session; feeds are bound where they lie, without a copy."""

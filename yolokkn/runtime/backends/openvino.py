@@ -23,7 +23,8 @@ class OpenVinoBackend(Backend):
     Args:
         model: A path, or the bytes of an ONNX file.
         device: "cpu" or another name that OpenVINO knows.
-        threads: Threads inside one inference; None lets OpenVINO choose.
+        threads: Threads of all runs together; None takes every core.
+        num_requests: Runs at once among which the threads are shared.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
@@ -32,7 +33,9 @@ class OpenVinoBackend(Backend):
 
     name = "openvino"
 
-    def __init__(self, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None, num_requests: int = 1
+    ) -> None:
         try:
             import openvino
         except ImportError as error:
@@ -42,32 +45,39 @@ class OpenVinoBackend(Backend):
         parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
         self.metadata = dict(parsed.metadata)
         self.op_types = frozenset(node.op_type for node in parsed.graph.node)
-        core = openvino.Core()
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        if threads is not None:
-            config["INFERENCE_NUM_THREADS"] = threads
-        name = "<bytes>" if isinstance(model, bytes) else Path(model).name
+        self._name = parsed.name
+        self._device = device.upper()
+        self._threads = threads
+        self._core = openvino.Core()
         try:
-            graph = core.read_model(model if isinstance(model, bytes) else str(model))
-            self._compile = lambda extra: core.compile_model(graph, device.upper(), {**config, **extra})
-            self._compiled = self._compile({})
+            self._graph = self._core.read_model(parsed.to_bytes())
         except RuntimeError as error:
-            raise ModelError(
-                f"{name}: OpenVINO cannot compile it: {str(error).strip().splitlines()[-1][:300]}"
-            ) from error
+            raise ModelError(f"{self._name}: OpenVINO cannot read it: {_last_line(error)}") from error
+        self._compile(num_requests)
         self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
         self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
-        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._requests.put(self._compiled.create_infer_request())
 
-    def set_concurrency(self, num_requests: int) -> None:
-        """Compile for so many streams, each with its own request."""
+    def _compile(self, num_requests: int) -> None:
+        config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if num_requests == 1:
-            return
-        self._compiled = self._compile({"NUM_STREAMS": num_requests, "PERFORMANCE_HINT": "THROUGHPUT"})
-        self._requests = queue.SimpleQueue()
+            config["PERFORMANCE_HINT"] = "LATENCY"
+        else:
+            config["NUM_STREAMS"] = num_requests
+        if self._threads is not None:
+            config["INFERENCE_NUM_THREADS"] = self._threads
+        try:
+            self._compiled = self._core.compile_model(self._graph, self._device, config)
+        except RuntimeError as error:
+            raise ModelError(f"{self._name}: OpenVINO cannot compile it: {_last_line(error)}") from error
+        self._num_requests = num_requests
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(num_requests):
             self._requests.put(self._compiled.create_infer_request())
+
+    def set_concurrency(self, num_requests: int) -> None:
+        """Compile for so many streams, each with its own request, when their number changes."""
+        if num_requests != self._num_requests:
+            self._compile(num_requests)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Infer with a free request, waiting for one if all are busy."""
@@ -83,3 +93,7 @@ def _spec(port: Any) -> TensorSpec:
     shape = tuple(d.get_length() if d.is_static else None for d in port.get_partial_shape())
     dtype = port.get_element_type().get_type_name()
     return TensorSpec(port.get_any_name(), _DTYPES.get(dtype, dtype), shape)
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1][:300]
