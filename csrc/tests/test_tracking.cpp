@@ -109,7 +109,7 @@ void test_overlaps_are_all_found_once() {
     for (int query = 0; query < 50; ++query) {
       const CornerBox box = random_box(rng, 150.0);
       std::vector<int> found(boxes.size(), 0);
-      finder.query(box, [&](int32_t index, double iou) {
+      finder.query(box, 0.0, [&](int32_t index, double iou) {
         ++found[static_cast<size_t>(index)];
         CHECK(iou >= 0.0 && iou <= 1.0);
       });
@@ -122,7 +122,7 @@ void test_overlaps_are_all_found_once() {
     const double nan = std::numeric_limits<double>::quiet_NaN();
     const double inf = std::numeric_limits<double>::infinity();
     for (const CornerBox& box : {CornerBox{nan, nan, nan, nan}, CornerBox{-inf, -inf, inf, inf}}) {
-      finder.query(box, [](int32_t, double) {});
+      finder.query(box, 0.0, [](int32_t, double) {});
     }
   }
 }

@@ -81,7 +81,7 @@ class ByteTrack final : public Tracker {
     select(chosen_, [](const Track& track) { return track.state != TrackState::kLost; });
     dropped_.assign(table_.tracks().size(), 0);
     bool any = false;
-    table_.for_overlaps(chosen_, lost_, [&](int32_t seen_index, int32_t lost_index, double iou) {
+    table_.for_overlaps(chosen_, lost_, 1.0 - kDuplicateCost, [&](int32_t seen_index, int32_t lost_index, double iou) {
       const Track& seen = table_.tracks()[static_cast<size_t>(seen_index)];
       const Track& lost = table_.tracks()[static_cast<size_t>(lost_index)];
       if (!(1.0 - iou < kDuplicateCost) || !table_.same_class(seen, lost)) return;

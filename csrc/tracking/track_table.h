@@ -87,7 +87,7 @@ class TrackTable {
     graph_.clear(static_cast<int32_t>(rows.size()));
     for (const int32_t index : tracks) {
       const Track& track = tracks_[static_cast<size_t>(index)];
-      finder_.query(track.box, [&](int32_t column, double iou) {
+      finder_.query(track.box, 1.0 - max_cost, [&](int32_t column, double iou) {
         const double cost = on_cost_grid(1.0 - iou * factors_[static_cast<size_t>(column)]);
         if (!(cost <= max_cost && iou > 0.0)) return;
         const int32_t row = rows[static_cast<size_t>(column)];
@@ -120,14 +120,16 @@ class TrackTable {
     std::erase_if(tracks_, [&](const Track& track) { return !keep(track); });
   }
 
-  // Calls found(i, j, iou) for every overlapping pair of a track of `queries` and one of `others` (indices).
+  // Calls found(i, j, iou) for every pair of a track of `queries` and one of `others` (indices) of about this IoU or
+  // more.
   template <typename Found>
-  void for_overlaps(std::span<const int32_t> queries, std::span<const int32_t> others, Found&& found) {
+  void for_overlaps(std::span<const int32_t> queries, std::span<const int32_t> others, double least_iou,
+                    Found&& found) {
     boxes_.clear();
     for (const int32_t other : others) boxes_.push_back(tracks_[static_cast<size_t>(other)].box);
     finder_.build(boxes_);
     for (const int32_t query : queries) {
-      finder_.query(tracks_[static_cast<size_t>(query)].box,
+      finder_.query(tracks_[static_cast<size_t>(query)].box, least_iou,
                     [&](int32_t index, double iou) { found(query, others[static_cast<size_t>(index)], iou); });
     }
   }
