@@ -10,20 +10,6 @@ namespace {
 
 constexpr const char* kUpdate = "update";
 
-// As `require`, but an array that fits passes without a message being prepared: trackers are called for every frame.
-template <typename T>
-py::array require_fast(const py::object& object, py::ssize_t rows, py::ssize_t cols, const char* function,
-                       const char* argument) {
-  if (py::isinstance<py::array_t<T, py::array::c_style>>(object)) {
-    auto array = py::reinterpret_borrow<py::array>(object);
-    const bool shape = array.ndim() == (cols == 0 ? 1 : 2) && (rows == kAny || array.shape(0) == rows) &&
-                       (cols == 0 || array.shape(1) == cols);
-    if (shape) return array;
-  }
-  if (cols == 0) return require<T>(object, {rows}, function, argument);
-  return require<T>(object, {rows, cols}, function, argument);
-}
-
 // Any number of seconds, NaN and infinity included; None: no timestamp.
 std::optional<double> require_time(const py::object& object) {
   if (object.is_none()) return std::nullopt;
@@ -38,10 +24,10 @@ ClassPolicy policy_of(bool strict) { return strict ? ClassPolicy::kStrict : Clas
 
 py::array_t<int64_t> update_(Tracker& tracker, py::object boxes, py::object scores, py::object class_ids,
                              py::object timestamp_s) {
-  const auto box_array = require_fast<float>(boxes, kAny, 4, kUpdate, "boxes");
+  const auto box_array = require<float>(boxes, {kAny, 4}, kUpdate, "boxes");
   const py::ssize_t count = box_array.shape(0);
-  const auto score_array = require_fast<float>(scores, count, 0, kUpdate, "scores");
-  const auto class_array = require_fast<int32_t>(class_ids, count, 0, kUpdate, "class_ids");
+  const auto score_array = require<float>(scores, {count}, kUpdate, "scores");
+  const auto class_array = require<int32_t>(class_ids, {count}, kUpdate, "class_ids");
   const std::optional<double> time_s = require_time(timestamp_s);
   if (count > std::numeric_limits<int32_t>::max()) {
     throw py::value_error("update: boxes must be fewer than 2^31, got " + std::to_string(count));
@@ -87,7 +73,7 @@ py::tuple tracks_(const Tracker& tracker) {
 }
 
 py::array_t<int64_t> assign_(py::object costs, double max_cost) {
-  const auto array = require_fast<float>(costs, kAny, kAny, "assign", "costs");
+  const auto array = require<float>(costs, {kAny, kAny}, "assign", "costs");
   const auto view = matrix_of<float>(array);
   CostGraph graph;
   std::vector<int64_t> pairs;
