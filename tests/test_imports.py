@@ -21,6 +21,7 @@ LEVELS = {  # longest prefix wins
     "yolokkn.evaluation": 2,
     "yolokkn.runtime": 2,
     "yolokkn.runtime.model": 3,
+    "yolokkn.runtime.load": 3,
     "yolokkn.runtime.pipeline": 3,
     "yolokkn.runtime.track": 3,
     "yolokkn.runtime.evaluate": 3,

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from yolokkn._version import __version__
 
 if TYPE_CHECKING:
-    from yolokkn.runtime.model import Model, load
+    from yolokkn.runtime.load import load
+    from yolokkn.runtime.model import Model
     from yolokkn.runtime.timing import LatencyLedger
     from yolokkn.runtime.track import predict, track
     from yolokkn.types import Detections, Frame, Masks, Tracks
 
 _HOMES = {
     "Model": "yolokkn.runtime.model",
-    "load": "yolokkn.runtime.model",
+    "load": "yolokkn.runtime.load",
     "LatencyLedger": "yolokkn.runtime.timing",
     "predict": "yolokkn.runtime.track",
     "track": "yolokkn.runtime.track",

@@ -48,5 +48,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise FileExistsError unless the file is new or may be replaced."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path}: exists already; give another name, or --overwrite to replace it")

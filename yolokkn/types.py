@@ -69,6 +69,9 @@ class Masks:
 
     def __post_init__(self) -> None:
         _check("Masks", "crops", self.crops, np.int32, (None, 4))
+        (h, w), (x1, y1, x2, y2) = self.frame_hw, self.crops.T
+        if not ((x1 >= 0) & (x1 <= x2) & (x2 <= w) & (y1 >= 0) & (y1 <= y2) & (y2 <= h)).all():
+            raise ValueError(f"Masks: crops must be x1 <= x2 and y1 <= y2 inside the frame {self.frame_hw}")
         _check("Masks", "data", self.data, np.uint8, (int(self._areas().sum()),))
 
     def _areas(self) -> np.ndarray:

@@ -10,7 +10,8 @@ Isa detect() noexcept {
 #if defined(YOLOKKN_HAVE_AVX2)
   const char* wish = std::getenv("YOLOKKN_ISA");
   const bool held_down = wish != nullptr && std::strcmp(wish, "baseline") == 0;
-  if (!held_down && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) {
+  if (!held_down && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+      __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")) {
     return Isa::kAvx2;
   }
 #endif

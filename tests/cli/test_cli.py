@@ -50,7 +50,7 @@ def test_track_writes_everything(tmp_path, model, clip, capsys):
     assert [row["frame"] for row in rows] == list(range(12))
     assert rows[3]["track_ids"] == [1, 2]
     assert rows[3]["class_names"] == ["dog", "cat"]
-    assert set(rows[3]["timing_ms"]) == {"decode", "preprocess", "inference", "postprocess", "track"}
+    assert set(rows[3]["timing_ms"]) == {"decode", "wait", "preprocess", "inference", "postprocess", "track"}
     assert len(mot.read_text().splitlines()) == 24
     assert json.loads(stats.read_text())["num_frames"] == 12
     capture = cv2.VideoCapture(str(video))
@@ -109,22 +109,22 @@ def bad_lines(model, clip, tmp_path):
         "classifier": (("track", *s, "--model", classifier), 1, "not a model that yolokkn reads"),
         "text as model": (("track", *s, "--model", text_model), 1, "readme.onnx"),
         "empty folder": (("predict", *m, "--source", empty), 1, "empty"),
-        "unknown tracker": (("track", *m, *s, "--tracker", "bytetrak"), 1, "did you mean 'bytetrack'"),
-        "unknown option": (("track", *m, *s, "--sorce", "x"), 2, "unknown option '--sorce'; did you mean source"),
-        "unknown key": (("track", *m, *s, "trackr=sort"), 2, "unknown option 'trackr'; did you mean tracker"),
+        "unknown tracker": (("track", *m, *s, "--tracker", "bytetrak"), 2, "did you mean 'bytetrack'"),
+        "unknown option": (("track", *m, *s, "--sorce", "x"), 2, "unknown option '--sorce'; did you mean --source"),
+        "unknown key": (("track", *m, *s, "trackr=sort"), 2, "unknown option 'trackr'; did you mean --tracker"),
         "unknown verb": (("trak", *m), 2, "no verb 'trak'; did you mean track"),
-        "size": (("track", *m, *s, "imgsz=100"), 1, "takes height 64 and width 64 only"),
+        "size": (("track", *m, *s, "imgsz=100"), 2, "takes height 64 and width 64 only"),
         "threshold": (("track", *m, *s, "conf=7"), 2, "argument --conf: must be a number within 0 and 1, got '7'"),
-        "no source": (("track", *m), 1, "--source must be given"),
-        "no model": (("track", *s), 1, "--model FILE must be given"),
-        "unknown class": (("predict", *m, *s, "classes=doog"), 1, "did you mean dog"),
+        "no source": (("track", *m), 2, "--source must be given"),
+        "no model": (("track", *s), 2, "--model FILE must be given"),
+        "unknown class": (("predict", *m, *s, "classes=doog"), 2, "did you mean dog"),
         "unknown sink": (("track", *m, *s, "save=out.xyz"), 1, "out.xyz"),
         "sink in no folder": (("track", *m, *s, "--save", tmp_path / "none/out.mp4"), 1, "none"),
-        "unknown layout": (("track", *m, *s, "layout=v88"), 1, "layout: must be one of"),
-        "setting of another tracker": (("track", *m, *s, "tracker=sort", "track_buffer=3"), 1, "track_buffer"),
+        "unknown layout": (("track", *m, *s, "layout=v88"), 2, "layout: must be one of"),
+        "setting of another tracker": (("track", *m, *s, "tracker=sort", "track_buffer=3"), 2, "track_buffer"),
         "detections with source": (
             ("track", *s, "--detections", clip, "--save", "mot:o.txt"),
-            1,
+            2,
             "--detections must stand",
         ),
         "stats in no folder": (("track", *m, *s, "--stats", tmp_path / "none/s.json"), 1, "does not exist"),
@@ -151,8 +151,89 @@ def test_what_is_wrong_gets_one_clear_line(case, model, clip, tmp_path, capsys, 
     err = capsys.readouterr().err
     assert re.search(text, err), err
     assert err.startswith("yolokkn")
+    assert len(err.strip().splitlines()) == 1
     assert "Traceback" not in err
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == before
+
+
+def test_results_never_replace_their_source(tmp_path, model, clip, capsys):
+    before = clip.read_bytes()
+    assert run("predict", "--model", model, clip, "--save", clip, "--overwrite") == 1
+    assert "is what the source reads" in capsys.readouterr().err
+    assert clip.read_bytes() == before
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "a.png"), np.zeros((64, 64, 3), np.uint8))
+    for uri in (f"{photos}/", f"{photos}/*.png", f"{photos}/a.png"):
+        assert run("predict", "--model", model, photos, "--save", uri, "--overwrite") == 1
+        assert "is what the source reads" in capsys.readouterr().err
+
+
+def test_one_picture_into_one_file(tmp_path, model, capsys):
+    picture = tmp_path / "a.png"
+    cv2.imwrite(str(picture), np.zeros((64, 64, 3), np.uint8))
+    assert run("predict", "--model", model, picture, "--save", tmp_path / "b.jpg") == 0
+    assert cv2.imread(str(tmp_path / "b.jpg")).max() > 50
+
+
+def test_pictures_of_several_sizes_into_a_video_say_where_they_went(tmp_path, model, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i, hw in enumerate([(64, 64), (32, 64), (64, 64)]):
+        cv2.imwrite(str(photos / f"{i}.png"), np.zeros((*hw, 3), np.uint8))
+    assert run("predict", "--model", model, photos, "--save", tmp_path / "o.mp4") == 0
+    assert "o.mp4 in 3 files" in capsys.readouterr().out
+
+
+def test_a_folder_is_tracked_like_its_video(tmp_path, model):
+    photos = tmp_path / "img1"
+    photos.mkdir()
+    for i in range(5):
+        cv2.imwrite(str(photos / f"{i:06d}.jpg"), np.zeros((64, 64, 3), np.uint8))
+    lines = tmp_path / "o.jsonl"
+    assert run("track", "--model", model, photos, "--save", lines, "--frame-rate", "10", "--quiet") == 0
+    assert [json.loads(t)["timestamp_s"] for t in lines.read_text().splitlines()] == [0.0, 0.1, 0.2, 0.3, 0.4]
+
+
+def test_coco_results_carry_cocos_ids(tmp_path, capsys):
+    table = cell_heads(84)
+    table[5, :4] = 30, 30, 20, 12
+    table[5, 4 + 62] = 0.9  # tv: category 72
+    path = tmp_path / "model80.onnx"
+    path.write_bytes(recorded_model({"output0": table.T[None].copy()}, metadata={"task": "detect"}))
+    picture = tmp_path / "000000000139.png"
+    cv2.imwrite(str(picture), np.zeros((64, 64, 3), np.uint8))
+    code = run("predict", "--model", path, picture, "--save", f"coco:{tmp_path / 'r.json'}", "--quiet")
+    assert code == 0, capsys.readouterr().err
+    assert [(r["image_id"], r["category_id"]) for r in json.loads((tmp_path / "r.json").read_text())] == [(139, 72)]
+
+
+@pytest.mark.parametrize(
+    ("extra", "text"),
+    [
+        (("save",), "unexpected argument 'save' beside --source"),
+        (("conf=0.3", "--conf", "0.4"), "--conf is given 2 times"),
+        (("classes=",), "must be a list such as"),
+        (("save=mot:x.txt",), "needs tracks; use yolokkn track"),
+        (("save=a.jsonl", "save=a.jsonl"), "must name each result once"),
+        (("quiet", "x.mp4", "y.mp4"), "unexpected argument 'x.mp4'"),
+    ],
+)
+def test_nothing_is_swallowed(extra, text, model, clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("predict", "--model", model, "--source", clip, *extra) == 2
+    assert re.search(text, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("extra", ["conf=0.9", "classes=person", "stats=s.json", "show=true", "layout=v8"])
+def test_detections_take_no_option_of_pictures(extra, tmp_path, capsys):
+    detections = tmp_path / "det.txt"
+    detections.write_text("1,-1,10,10,20,40,0.9,-1,-1,-1\n2,-1,11,10,20,40,0.9,-1,-1,-1\n")
+    base = ("track", "--detections", detections, "--save", f"mot:{tmp_path / 'o.txt'}")
+    assert run(*base, extra) == 2
+    assert "--detections must stand without --" + extra.split("=")[0] in capsys.readouterr().err
+    assert run(*base) == 0
+    assert len((tmp_path / "o.txt").read_text().splitlines()) == 2
 
 
 def test_existing_results_are_not_replaced_unasked(tmp_path, model, clip, capsys):

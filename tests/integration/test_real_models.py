@@ -43,7 +43,13 @@ def test_yolo_fastest_from_darknet_files_reaches_its_figure(shared_data, thresho
 
 def test_people_are_tracked_through_a_real_video(shared_data, tmp_path):
     out = tmp_path / "out.jsonl"
-    argv = ["track", f"model={shared_data / 'weights/yolox/yolox_nano.onnx'}", "classes=person", f"save={out}", "quiet=true"]
+    argv = [
+        "track",
+        f"model={shared_data / 'weights/yolox/yolox_nano.onnx'}",
+        "classes=person",
+        f"save={out}",
+        "quiet=true",
+    ]
     assert main([*argv, f"source={shared_data / 'videos/vtest.avi'}"]) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(rows) == 795

@@ -304,15 +304,17 @@ def test_raw_heads_without_anchors_say_so():
     assert yolokkn.load(content, anchors=anchors, layout="v5-raw").layout.preprocess.rule == "letterbox"
 
 
-@pytest.mark.parametrize("task", ["obb", "classify"])
-def test_foreign_tasks_are_refused_by_name(task):
-    with pytest.raises(LayoutError, match=f"task '{task}', which is not read"):
+@pytest.mark.parametrize(
+    ("task", "what"), [("obb", "rotated boxes"), ("classify", "classifiers"), ("depth", "models of task 'depth'")]
+)
+def test_foreign_tasks_are_refused_by_name(task, what):
+    with pytest.raises(LayoutError, match=f"{what} are not supported"):
         yolokkn.load(recorded_model({"output0": cell_heads(8).T[None].copy()}, metadata={"task": task}))
 
 
 @pytest.mark.parametrize("shape", [(1, 1000), (1, 77, 512), (1, 3, 64, 64), (1,)])
 def test_foreign_models_are_refused(shape):
-    with pytest.raises(LayoutError, match=r"(?s)not a model that yolokkn reads.*seen: .*known layouts:.*v8-seg"):
+    with pytest.raises(LayoutError, match=r"not a model that yolokkn reads.*seen: .*known: v8, v8-seg"):
         yolokkn.load(recorded_model({"logits": np.zeros(shape, np.float32)}))
 
 
@@ -326,7 +328,7 @@ def test_a_wrong_layout_by_hand_is_refused():
 
 def test_names_must_fit_the_head():
     content = recorded_model({"output0": v8_head(3).T[None].copy()})
-    with pytest.raises(LayoutError, match="fits no known layout"):
+    with pytest.raises(LayoutError, match=r"its outputs have 3 classes \(layout v8\), but 2 are named"):
         yolokkn.load(content, names=["one", "two"])
     assert yolokkn.load(content, names=["x", "y", "z"]).class_names == ("x", "y", "z")
 
@@ -363,3 +365,59 @@ def test_nan_rows_are_dropped_and_counted():
     found = yolokkn.load(recorded_model({"output0": table.T[None].copy()}), score_threshold=0.6)(PICTURE)
     check(found, [[20, 16, 40, 26]], [0.8], [2])
     assert found.num_dropped == 1
+
+
+def test_longer_tables_and_other_heads_are_no_end_to_end_models():
+    rows = np.zeros((1, 6400, 6), np.float32)  # what a head with unusual anchors looks like
+    with pytest.raises(LayoutError, match="fits no known layout"):
+        yolokkn.load(recorded_model({"output0": rows}))
+    head = np.zeros((1, 300, 6), np.float32)  # a transformer's (B, queries, 4 + 2 classes), boxes from 0 to 1
+    head[0, :, :4] = 0.5
+    head[0, :, 4:] = 0.25
+    with pytest.raises(LayoutError, match="values do not: column 6 must be whole class ids"):
+        yolokkn.load(recorded_model({"output0": head}, metadata={"task": "detect"}))
+    with pytest.raises(LayoutError, match="fits no known layout"):
+        yolokkn.load(recorded_model({"output0": head}, metadata={"task": "detect", "end2end": "False"}))
+
+
+def test_rtdetr_of_many_classes_keeps_them():
+    outputs = {
+        "labels": np.array([[200]], np.int64),
+        "boxes": np.array([[[16, 16, 32, 48]]], np.float32),
+        "scores": np.array([[0.9]], np.float32),
+    }
+    model = yolokkn.load(recorded_model(outputs, with_sizes=True))
+    found = model(PICTURE)
+    assert found.class_ids.tolist() == [200]
+    assert found.class_name(200) == "200"
+    assert yolokkn.load(recorded_model(outputs, with_sizes=True), names="coco").class_names[0] == "person"
+
+
+def test_rfdetr_with_names_leaves_the_last_column_out():
+    outputs = rfdetr_outputs()
+    outputs["labels"][0, 0, 3] = 9
+    model = yolokkn.load(recorded_model(outputs), names=["a", "b", "c"])
+    check(model(PICTURE), [[16, 8, 48, 24]], [0.75], [1])
+
+
+def test_the_files_letterbox_rule_is_followed_and_checked():
+    content = v8_head(3).T[None].copy()
+    model = yolokkn.load(recorded_model({"output0": content}, metadata={"layout": "v8", "letterbox": "stretch"}))
+    assert model.layout.preprocess.rule == "stretch"
+    with pytest.raises(ValueError, match="letterbox: must be one of"):
+        yolokkn.load(recorded_model({"output0": content}, metadata={"layout": "v8", "letterbox": "crop"}))
+
+
+def test_a_foreign_layout_key_is_not_ours():
+    model = yolokkn.load(recorded_model({"output0": v8_head(3).T[None].copy()}, metadata={"layout": "NCHW"}))
+    assert model.layout.name == "v8"
+
+
+def test_keypoints_that_are_nan_are_dropped_and_counted():
+    table = one_box(cell_heads(4 + 1 + 2 * 3), 9, (32, 32, 16, 16), c4=0.75)
+    table[9, 5] = np.nan
+    metadata = {"task": "pose", "kpt_shape": "[2, 3]"}
+    found = yolokkn.load(recorded_model({"output0": table.T[None].copy()}, metadata=metadata))(PICTURE)
+    assert len(found) == 0
+    assert found.num_dropped == 1
+    assert found.keypoints.shape == (0, 2, 3)

@@ -11,8 +11,9 @@ from yolokkn.types import Detections, Frame, Tracks
 class Frames:
     """A real source in memory: frame i is filled with i."""
 
-    def __init__(self, count, *, is_live=False, pause_s=0.0, fail_at=None):
+    def __init__(self, count, *, is_live=False, has_timestamps=True, pause_s=0.0, fail_at=None):
         self.is_live = is_live
+        self.has_timestamps = has_timestamps
         self.count = count
         self.pause_s = pause_s
         self.fail_at = fail_at
@@ -77,8 +78,8 @@ def test_order_is_kept_and_tracking_follows_it(workers):
     assert tracker.calls == [i / 25 for i in range(60)]
     assert [index for index, _ in sink.seen] == list(range(60))
     assert pipeline.ledger.num_frames == 60
-    assert [row.stage for row in pipeline.ledger.stages()] == ["decode", "inference", "track", "sink"]
-    assert set(pairs[0][1].timing_ms) == {"decode", "inference", "track"}
+    assert [row.stage for row in pipeline.ledger.stages()] == ["decode", "wait", "inference", "track", "sink"]
+    assert set(pairs[0][1].timing_ms) == {"decode", "wait", "inference", "track", "sink"}
     assert source.num_closed >= 1
     assert no_thread_is_left()
 
@@ -151,6 +152,41 @@ def test_an_interrupt_stops_everything():
             if frame.index == 5:
                 raise KeyboardInterrupt
     assert no_thread_is_left()
+
+
+def test_pictures_are_one_nominal_frame_apart():
+    tracker = Counter()
+    with Pipeline(Frames(3, has_timestamps=False), one_box, tracker=tracker) as pipeline:
+        list(pipeline)
+    assert tracker.calls == [None, None, None]
+
+
+@pytest.mark.parametrize("where", ["source", "network"])
+def test_even_an_exit_in_a_thread_ends_the_run(where):
+    class Leaving(Frames):
+        def __iter__(self):
+            raise SystemExit(5)
+
+    def process(image, gate):
+        raise SystemExit(5)
+
+    source = Leaving(3) if where == "source" else Frames(3)
+    with pytest.raises(SystemExit), Pipeline(source, process) as pipeline:
+        list(pipeline)
+    assert no_thread_is_left()
+
+
+def test_stopping_counts_every_frame():
+    source = Frames(10_000, is_live=True, pause_s=0.0005)
+    config = PipelineConfig(policy="latest", num_workers=2, capacity=2)
+    seen = 0
+    with Pipeline(source, one_box, config=config) as pipeline:
+        for _ in pipeline:
+            seen += 1
+            time.sleep(0.002)
+            if seen == 20:
+                break
+    assert source.num_made == seen + sum(pipeline.ledger.dropped.values())
 
 
 def test_leaving_the_loop_early_stops_everything():

@@ -26,7 +26,7 @@ def test_images_come_in_natural_order(tmp_path):
         assert len(frames) == source.num_frames == len(order) and source.kind == "images"
         for i, (frame, number) in enumerate(zip(frames, order, strict=True)):
             np.testing.assert_array_equal(frame.image, picture(number))
-            assert (frame.index, frame.timestamp_s) == (i, i)
+            assert (frame.index, frame.timestamp_s) == (i, i / 30)
 
 
 def test_unreadable_images_are_left_out_and_counted(tmp_path):

@@ -13,12 +13,14 @@ from yolokkn.errors import YolokknError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
+_YES, _NO = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
+
 EXIT_CODES = """exit codes:
   0  done
-  1  a file, model, stream or disk failed; one line on standard error says which
+  1  a file, model, stream or disk failed; standard error says which
   2  the command line is wrong
   3  done, but the source was damaged or shorter than it says
-  130  stopped by Ctrl-C, outputs closed"""
+  130  stopped by Ctrl-C, outputs closed (143: by SIGTERM)"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,9 +64,25 @@ class Parser(argparse.ArgumentParser):
             elif token.startswith("--"):
                 name, equals, value = token.partition("=")
                 out.append(name.replace("_", "-") + equals + value)
+            elif out and self._is_flag(out[-1], options) and token.lower() not in _YES + _NO:
+                out[-1] += "=true"  # a flag alone does not take the word behind it
+                out.append(token)
             else:
                 out.append(token)
+        self._refuse_repeats(out, options)
         return out
+
+    @staticmethod
+    def _is_flag(token: str, options: dict[str, argparse.Action]) -> bool:
+        action = options.get(token[2:]) if token.startswith("--") else None
+        return action is not None and action.type is flag
+
+    def _refuse_repeats(self, out: list[str], options: dict[str, argparse.Action]) -> None:
+        """Refuse an option given twice where the last one would win in silence."""
+        names = [token[2:].partition("=")[0] for token in out if token.startswith("--")]
+        for name in set(names):
+            if names.count(name) > 1 and name in options and not isinstance(options[name], argparse._AppendAction):
+                self.error(f"--{name} is given {names.count(name)} times")
 
     def _is_value(self, out: list[str], options: dict[str, argparse.Action]) -> bool:
         """Tell whether the next token is the value of the option before it."""
@@ -76,19 +94,31 @@ class Parser(argparse.ArgumentParser):
     def _unknown(self, token: str) -> str:
         key = token.lstrip("-").partition("=")[0].replace("_", "-")
         near = difflib.get_close_matches(key, list(self._options()), 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        kind = "option" if token.startswith("-") or "=" in token or key == token else "argument"
-        return f"unknown {kind} {token!r}{hint}"
+        hint = f"; did you mean --{near[0]}?" if near else ""
+        if "/" in token or "." in token:
+            return f"unexpected argument {token!r}: one source only; quote a pattern, as 'photos/*.jpg'"
+        return f"unknown option {token!r}{hint}"
 
 
 def flag(text: str) -> bool:
     """Read yes or no as people write them."""
     lowered = text.lower()
-    if lowered in ("true", "yes", "1", "on"):
+    if lowered in _YES:
         return True
-    if lowered in ("false", "no", "0", "off"):
+    if lowered in _NO:
         return False
     raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}")
+
+
+def rate(text: str) -> float:
+    """Read frames a second, more than 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"must be frames a second, more than 0, got {text!r}")
+    return value
 
 
 def share(text: str) -> float:
@@ -120,7 +150,10 @@ def size(text: str) -> int | tuple[int, int]:
 
 def words(text: str) -> list[str]:
     """Read a list as 0,2,5 or person,car; brackets and blanks may stand around."""
-    return [word.strip() for word in text.strip("[]() ").split(",") if word.strip()]
+    found = [word.strip() for word in text.strip("[]() ").split(",") if word.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"must be a list such as 0,2,5 or person,car, got {text!r}")
+    return found
 
 
 def run_verb(prog: str, action: Any, *args: Any) -> int:
@@ -132,6 +165,13 @@ def run_verb(prog: str, action: Any, *args: Any) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_FAILED
-    except (YolokknError, OSError, ValueError, TypeError) as error:
+    except YolokknError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except OSError as error:
+        text = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"{prog}: error: {text}", file=sys.stderr)
+        return EXIT_FAILED
+    except (ValueError, TypeError) as error:  # an argument that no function takes came from the command line
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return EXIT_USAGE

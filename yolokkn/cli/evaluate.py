@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -30,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
         description="Measure a model's average precision on images with COCO annotations.",
         epilog=EXAMPLES + EXIT_CODES,
     )
-    parser.add_argument("kind", choices=("coco",), help="kind of the ground truth")
+    parser.add_argument("coco", choices=("coco",), help="kind of the ground truth: coco")
     group = parser.add_argument_group("data")
     group.add_argument("--data", metavar="DIR", help="folder with annotations/instances_SPLIT.json and SPLIT/")
     group.add_argument("--split", default="val2017", metavar="NAME", help="which part of --data (default val2017)")
@@ -74,6 +73,4 @@ def run(args: argparse.Namespace) -> int:
     print(metrics.table())
     if args.json:
         write_atomically(Path(args.json), json.dumps(metrics.to_dict(), indent=2) + "\n")
-    if not args.quiet:
-        print(f"{len(dataset.images)} images, {len(results)} results, {iou_type}", file=sys.stderr)
     return EXIT_OK

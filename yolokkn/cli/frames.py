@@ -21,10 +21,10 @@ from yolokkn.errors import SourceWarning
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import POLICIES, Pipeline, run_pipeline
-from yolokkn.runtime.sinks import open_sink
-from yolokkn.runtime.sources import open_source
+from yolokkn.runtime.sinks import VIDEO_SUFFIXES, Sink, open_sink
+from yolokkn.runtime.sources import Source, open_source
 from yolokkn.runtime.timing import LatencyLedger
-from yolokkn.runtime.track import configure
+from yolokkn.runtime.track import category_ids, configure, refuse_own_source
 from yolokkn.types import Detections, Tracks
 
 
@@ -38,7 +38,8 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
     )  # fmt: skip
     group.add_argument(
         "--save", action="append", nargs="?", const="true", default=[], metavar="URI",
-        help="out.mp4, out.gif, out.jsonl, mot:out.txt, coco:out.json or a folder; may be repeated; alone: into PROJECT/NAME",
+        help="out.mp4 (.mkv .mov .avi .gif), out.jsonl, out.csv, mot:out.txt, coco:out.json, a folder/ or folder/*.png; "
+        "may be repeated; alone: a video or pictures and JSON lines into PROJECT/NAME",
     )  # fmt: skip
     group.add_argument("--project", default=None, metavar="DIR", help="folder for --save without a URI (default runs)")
     group.add_argument(
@@ -72,7 +73,13 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
         verb: "track" or "predict".
         make_tracker: Called with the source's frame rate; gives the tracker.
     """
+    if args.source_option and args.source:
+        raise ValueError(f"unexpected argument {args.source!r} beside --source (options begin with -- or hold =)")
     spec = args.source_option or args.source
+    if verb == "predict" and any(uri.startswith("mot:") for uri in args.save):
+        raise ValueError("--save mot:FILE needs tracks; use yolokkn track")
+    if len(set(args.save)) < len(args.save):
+        raise ValueError("--save must name each result once")
     if not spec:
         raise ValueError("--source must be given: a file, folder, camera or URL")
     ledger = LatencyLedger()
@@ -81,6 +88,8 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", SourceWarning)  # printed as one line each at the end
         source = stack.enter_context(open_source(spec))
+        if source.kind == "images":
+            source.frame_rate = getattr(args, "frame_rate", None)
         config = configure(source.is_live, args.policy, args.threads)
         model = load_model(
             args,
@@ -90,12 +99,15 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
             max_detections=args.max_det,
             agnostic=args.agnostic,
         )
-        uris = save_uris(args, verb, spec)
+        uris = save_uris(args, verb, source)
         if args.stats:
             refuse_existing(Path(args.stats), args.overwrite)
         sinks = []
         for uri in uris:
-            sink = open_sink(uri, frame_rate=source.frame_rate, overwrite=args.overwrite)
+            refuse_own_source(uri, source)
+            sink = open_sink(
+                uri, frame_rate=source.frame_rate, overwrite=args.overwrite, category_ids=category_ids(model)
+            )
             sinks.append(stack.enter_context(sink))
         tracker = make_tracker(source.frame_rate) if make_tracker else None
         pipeline = stack.enter_context(
@@ -110,54 +122,71 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
                         break
         finally:
             pipeline.close()
-            if args.stats and ledger.num_frames:
-                write_atomically(Path(args.stats), json.dumps(ledger.to_dict(), indent=2) + "\n")
+    if args.stats:
+        write_atomically(Path(args.stats), json.dumps(ledger.to_dict(), indent=2) + "\n")
     if not args.quiet:
-        print(counts.text(model, uris))
+        print(counts.text(model, saved(sinks, uris)))
         print(ledger.table())
     if interrupts:
-        raise KeyboardInterrupt
+        print(f"yolokkn {verb}: stopped", file=sys.stderr)
+        return 128 + interrupts[0]
     for warning in source.warnings:
         print(f"yolokkn {verb}: warning: {warning}", file=sys.stderr)
     return EXIT_INCOMPLETE if source.truncated or source.num_skipped else EXIT_OK
 
 
+def saved(sinks: list[Sink], uris: list[str]) -> list[str]:
+    """Say what each sink wrote."""
+    lines = []
+    for sink, uri in zip(sinks, uris, strict=True):
+        if len(sink.paths) > 1 and sink.paths[0].suffix.lower() in VIDEO_SUFFIXES:
+            lines.append(f"{uri} in {len(sink.paths)} files, {sink.paths[0]} to {sink.paths[-1]}: one per frame size")
+        else:
+            lines.append(uri)
+    return lines
+
+
 class Summary:
-    """Counts what a run saw."""
+    """Counts what a run saw, in memory that does not grow with its length."""
+
+    _REMEMBERED_IDS = 20_000
 
     def __init__(self) -> None:
         self.num_frames = 0
         self.num_dropped_rows = 0
-        self._per_class: Counter[int] = Counter()
-        self._track_ids: dict[int, int] = {}
-        self._tracked = False
+        self._counts: Counter[int] = Counter()
+        self._seen_ids: dict[int, None] = {}  # in the order of their first sight
+        self._noun = "detections"
 
     def add(self, result: Detections) -> None:
-        """Count a frame's result."""
+        """Count a frame's result: detections, or tracks that were not seen before."""
         self.num_frames += 1
         self.num_dropped_rows += result.num_dropped
-        if isinstance(result, Tracks):
-            self._tracked = True
-            for track_id, class_id in zip(result.track_ids.tolist(), result.class_ids.tolist(), strict=True):
-                if track_id >= 0:
-                    self._track_ids.setdefault(track_id, class_id)
-        else:
-            self._per_class.update(result.class_ids.tolist())
+        if not isinstance(result, Tracks):
+            self._counts.update(result.class_ids.tolist())
+            return
+        self._noun = "tracks"
+        for track_id, class_id in zip(result.track_ids.tolist(), result.class_ids.tolist(), strict=True):
+            if track_id >= 0 and track_id not in self._seen_ids:
+                self._seen_ids[track_id] = None
+                self._counts[class_id] += 1
+        while len(self._seen_ids) > self._REMEMBERED_IDS:
+            del self._seen_ids[next(iter(self._seen_ids))]
 
     def text(self, model: Model, uris: list[str]) -> str:
         """Return the summary as text."""
-        counts = Counter(self._track_ids.values()) if self._tracked else self._per_class
-        noun = "tracks" if self._tracked else "detections"
         names = model.class_names
-        listed = ", ".join(f"{n} {names[c] if c < len(names) else c}" for c, n in counts.most_common(10))
-        lines = [f"{self.num_frames} frames, {sum(counts.values())} {noun}" + (f": {listed}" if listed else "")]
+        listed = ", ".join(f"{n} {names[c] if c < len(names) else c}" for c, n in self._counts.most_common(10))
+        lines = [f"{self.num_frames} frames, {self._counts.total()} {self._noun}" + (f": {listed}" if listed else "")]
         if self.num_dropped_rows:
-            lines.append(f"{self.num_dropped_rows} rows of the model's output were NaN or infinite and were dropped")
+            lines.append(
+                f"{self.num_dropped_rows} rows of the model's output were dropped: NaN, infinite, or of an unknown class"
+            )
         lines += [f"saved {uri}" for uri in uris]
         return "\n".join(lines)
 
 
-def save_uris(args: argparse.Namespace, verb: str, spec: str) -> list[str]:
+def save_uris(args: argparse.Namespace, verb: str, source: Source) -> list[str]:
     """Resolve --save: the URIs as given, or a video and JSON lines in a folder of their own."""
     uris: list[str] = []
     for uri in args.save:
@@ -168,11 +197,12 @@ def save_uris(args: argparse.Namespace, verb: str, spec: str) -> list[str]:
             continue
         folder = free_folder(Path(args.project or "runs") / (args.name or verb), args.overwrite)
         folder.mkdir(parents=True, exist_ok=True)
-        stem = Path(spec).stem if "://" not in spec and "*" not in spec else "stream"
-        is_video = Path(spec).suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm", ".ts", ".m4v", ".mpg")
-        is_stream = "://" in spec or spec.isdecimal()
-        picture = f"{folder}/{stem or 'out'}.mp4" if is_video or is_stream else f"{folder}/"
-        uris += [picture, f"{folder}/{stem or 'out'}.jsonl"]
+        if source.kind == "images":
+            stem, picture = "results", f"{folder}/"
+        else:
+            stem = Path(source.name).stem if source.kind == "video" else source.kind
+            picture = f"{folder}/{stem}.mp4"
+        uris += [picture, f"{folder}/{stem}.jsonl"]
     return uris
 
 
@@ -188,7 +218,7 @@ def free_folder(folder: Path, overwrite: bool) -> Path:
 
 @contextmanager
 def stop_at_interrupt(pipeline: Pipeline) -> Iterator[list[int]]:
-    """Let the first Ctrl-C end the run between two frames, so that every output holds the same ones; a second one breaks it off.
+    """Let the first Ctrl-C (or SIGTERM) end the run between two frames: every output holds the same ones. A second breaks off.
 
     Yields:
         The signals that came, none or one.
@@ -199,15 +229,16 @@ def stop_at_interrupt(pipeline: Pipeline) -> Iterator[list[int]]:
         return
 
     def handle(number: int, _stack: Any) -> None:
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(number, previous[number])
         came.append(number)
         pipeline.stop()
 
-    previous = signal.signal(signal.SIGINT, handle)
+    previous = {int(number): signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield came
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, action in previous.items():
+            signal.signal(number, action)
 
 
 def show(frame: Any, result: Detections) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
 from yolokkn.cli.model_options import add_model_options, load_model
-from yolokkn.layouts import LAYOUTS
+from yolokkn.layouts import LAYOUTS, UNNAMED_CLASSES
 from yolokkn.runtime.model import Model
 
 EXAMPLES = """examples:
@@ -57,7 +57,8 @@ def describe(model: Model, path: str) -> dict[str, Any]:
         "layout_summary": layout.summary,
         "layout_reason": model.reason,
         "task": layout.task,
-        "num_classes": len(model.class_names) or layout.num_classes,
+        "num_classes": len(model.class_names)
+        or (None if layout.num_classes == UNNAMED_CLASSES else layout.num_classes),
         "class_names": list(model.class_names),
         "class_names_reason": model.names_reason,
         "num_keypoints": layout.num_keypoints,
@@ -95,7 +96,7 @@ def as_text(facts: dict[str, Any]) -> str:
         ("layout", f"{facts['layout']}: {facts['layout_summary']}"),
         ("why", facts["layout_reason"]),
         ("task", facts["task"] + (f", {facts['num_keypoints']} keypoints" if facts["num_keypoints"] else "")),
-        ("classes", f"{facts['num_classes']}" + (f": {shown}" if shown else "")),
+        ("classes", f"{facts['num_classes'] or 'not told by the file'}" + (f": {shown}" if shown else "")),
         ("", facts["class_names_reason"]),
         ("picture", f"{facts['input_size']}; {facts['preprocess']}"),
         ("cost", f"{facts['parameters']:,} parameters, {gflops} at {facts['input_size'].split(',')[0]}"),

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import flag, positive, share, size, words
-from yolokkn.runtime.model import Model, load
+from yolokkn.runtime.load import load
+from yolokkn.runtime.model import Model
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, iou: float = 0.7) -> None:
@@ -17,7 +18,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, io
     group.add_argument("--model", metavar="FILE", help="an .onnx file, or darknet's .cfg or .weights")
     group.add_argument("--layout", metavar="NAME", help="what the outputs mean, where the file does not say")
     group.add_argument("--imgsz", type=size, metavar="N|HxW", help="input size, for a model of dynamic size")
-    group.add_argument("--names", metavar="FILE|A,B", help="class names: a text file, one a line, or a list")
+    group.add_argument("--names", metavar="FILE|A,B", help="class names: a text file, one a line; a list; or coco")
     group.add_argument("--anchors", metavar="JSON", help="anchors of raw heads: [[[w, h], ...] per head], input pixels")
     group.add_argument("--letterbox", metavar="RULE", help="letterbox, topleft or stretch, instead of the layout's own")
     group.add_argument("--backend", default="onnxruntime", metavar="NAME", help="onnxruntime (default) or openvino")
@@ -37,10 +38,10 @@ def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, io
     )
 
 
-def read_names(text: str | None) -> list[str] | None:
-    """Read --names: a file with one name a line, or a comma-separated list."""
-    if text is None:
-        return None
+def read_names(text: str | None) -> list[str] | str | None:
+    """Read --names: a file with one name a line, a comma-separated list, or "coco"."""
+    if text is None or text == "coco":
+        return text
     path = Path(text)
     if path.suffix in (".txt", ".names") or path.is_file():
         return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
@@ -50,7 +51,7 @@ def read_names(text: str | None) -> list[str] | None:
 def load_model(args: argparse.Namespace, **options: Any) -> Model:
     """Load the model that the command line names."""
     if not args.model:
-        raise ValueError("--model FILE must be given: this version carries no model of its own yet")
+        raise ValueError("--model FILE must be given")
     anchors = None
     if args.anchors is not None:
         try:
@@ -70,26 +71,5 @@ def load_model(args: argparse.Namespace, **options: Any) -> Model:
         **options,
     )
     if getattr(args, "classes", None):
-        return model.with_options(classes=class_ids(args.classes, model))
+        return model.with_options(classes=args.classes)
     return model
-
-
-def class_ids(asked: list[str], model: Model) -> tuple[int, ...]:
-    """Turn ids and names of classes into ids.
-
-    Raises:
-        ValueError: There is no such class, with the nearest.
-    """
-    import difflib
-
-    ids = []
-    for word in asked:
-        if word.isdecimal():
-            ids.append(int(word))
-        elif word in model.class_names:
-            ids.append(model.class_names.index(word))
-        else:
-            near = difflib.get_close_matches(word, model.class_names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"--classes: {model.name} has no class {word!r}{hint}")
-    return tuple(ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import Any
 from yolokkn import tracking
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
 from yolokkn.cli.frames import add_frame_options, run_frames
+from yolokkn.errors import DataError
 from yolokkn.files import refuse_existing
+from yolokkn.runtime.sources import DEFAULT_FRAME_RATE
+from yolokkn.runtime.track import TRACK_SCORE_THRESHOLD
 
 EXAMPLES = """examples:
   yolokkn track --model yolox_nano.onnx --source street.mp4 --save out.mp4 --save out.jsonl
@@ -19,8 +23,6 @@ EXAMPLES = """examples:
   yolokkn track --detections det.txt --tracker sort --save mot:out.txt
 
 """
-
-DEFAULT_FRAME_RATE = 30.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         description="Track objects through a video, a stream, pictures, or a MOTChallenge file of detections.",
         epilog=EXAMPLES + EXIT_CODES,
     )
-    add_frame_options(parser, conf=0.1)
+    add_frame_options(parser, conf=TRACK_SCORE_THRESHOLD)
     group = parser.add_argument_group("tracker")
     group.add_argument(
         "--tracker", default="bytetrack", metavar="NAME", help=f"{' or '.join(tracking.TRACKERS)} (default bytetrack)"
@@ -48,48 +50,63 @@ def main(argv: Sequence[str]) -> int:
         metavar="P",
         help="strict: a track keeps its class; agnostic: classes are ignored",
     )
-    for name, kind in setting_types().items():
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help="setting of the tracker")
+    for name, (kind, text) in settings().items():
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=text)
     args = parser.parse(argv)
-    return run_verb("yolokkn track", run, args)
+    return run_verb("yolokkn track", run, args, parser)
 
 
-def setting_types() -> dict[str, Any]:
-    """Return the settings of all trackers by name, with the type of their values."""
-    types: dict[str, Any] = {}
-    for settings in (tracking.SortSettings, tracking.ByteTrackSettings):
-        for field in fields(settings):
-            default = field.default
-            types[field.name] = flag if isinstance(default, bool) else type(default)
-    return types
+def settings() -> dict[str, tuple[Any, str]]:
+    """Return the settings of all trackers by name: the type of the value, and a line of help."""
+    found: dict[str, tuple[Any, str]] = {}
+    for tracker, kind in (("bytetrack", tracking.ByteTrackSettings), ("sort", tracking.SortSettings)):
+        meanings = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z)", kind.__doc__ or "", re.DOTALL | re.MULTILINE)
+        texts = {name: " ".join(text.split()) for name, text in meanings}
+        for field in fields(kind):
+            value = field.default
+            help_text = f"{tracker}, default {value}: {texts.get(field.name, '')}".replace("%", "%%")
+            found[field.name] = (flag if isinstance(value, bool) else type(value), help_text)
+    return found
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, parser: Parser) -> int:
     """Track detections from a file, or frames through a model."""
-    asked = {name: getattr(args, name) for name in setting_types() if getattr(args, name) is not None}
+    asked = {name: getattr(args, name) for name in settings() if getattr(args, name) is not None}
     if args.class_policy is not None:
         asked["class_policy"] = args.class_policy
 
     def make_tracker(frame_rate: float | None) -> Any:
-        rate = args.frame_rate or frame_rate or DEFAULT_FRAME_RATE
-        return tracking.create(args.tracker, frame_rate=rate, **asked)
+        return tracking.create(args.tracker, frame_rate=args.frame_rate or frame_rate or DEFAULT_FRAME_RATE, **asked)
 
     make_tracker(None)
     if args.detections:
+        refuse_unused(args, parser)
         return run_detections(args, make_tracker)
     return run_frames(args, "track", make_tracker)
+
+
+def refuse_unused(args: argparse.Namespace, parser: Parser) -> None:
+    """Refuse options that mean nothing where no picture is read."""
+    used = {"detections", "tracker", "frame_rate", "class_policy", "save", "overwrite", "quiet", *settings()}
+    for name, value in vars(args).items():
+        if name not in used and value != parser.get_default(name):
+            shown = "--source" if name.startswith("source") else f"--{name.replace('_', '-')}"
+            raise ValueError(f"--detections must stand without {shown}: pictures are not read")
 
 
 def run_detections(args: argparse.Namespace, make_tracker: Any) -> int:
     """Track a MOTChallenge file of detections into another file."""
     path = Path(args.detections)
-    if args.source or args.source_option or args.model:
-        raise ValueError("--detections must stand without --source and --model: pictures are not read")
+    if not path.is_file():
+        raise DataError(f"--detections: no such file: {path}")
     if len(args.save) != 1 or not args.save[0].startswith("mot:"):
         raise ValueError(f"--save must be mot:FILE once with --detections, got {args.save or 'nothing'}")
     out = Path(args.save[0].removeprefix("mot:"))
     refuse_existing(out, args.overwrite)
-    rows = tracking.read_detections(path)
+    try:
+        rows = tracking.read_detections(path)
+    except ValueError as error:
+        raise DataError(str(error)) from None
     seqinfo = path.parent.parent / "seqinfo.ini"
     sequence = tracking.read_seqinfo(seqinfo) if seqinfo.is_file() else tracking.SequenceInfo()
     tracker = make_tracker(sequence.frame_rate or None)

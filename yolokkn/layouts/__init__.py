@@ -3,9 +3,11 @@
 from yolokkn.layouts.base import DecodeOptions, Extras, Layout, ModelSignature, Preprocess, TensorSpec
 from yolokkn.layouts.detect import LAYOUTS, Choice, choose_layout, layout_names
 from yolokkn.layouts.metadata import ModelFacts, parse_names, read_facts
+from yolokkn.layouts.tables import UNNAMED_CLASSES
 
 __all__ = [
     "LAYOUTS",
+    "UNNAMED_CLASSES",
     "Choice",
     "DecodeOptions",
     "Extras",

@@ -137,6 +137,14 @@ class Extras:
     mask_logits: np.ndarray | None = None
     keypoints: np.ndarray | None = None
 
+    def finite_rows(self, count: int) -> np.ndarray:
+        """Return (count,) bool: the detections whose coefficients and keypoints are neither NaN nor infinite."""
+        finite: np.ndarray = np.ones(count, bool)
+        for values in (self.mask_coeffs, self.keypoints):
+            if values is not None:
+                finite &= np.isfinite(values).all(1)
+        return finite
+
 
 @dataclass(frozen=True)
 class Layout(ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yolokkn.errors import LayoutError
 from yolokkn.layouts.base import Layout, ModelSignature
@@ -33,10 +33,11 @@ _KNOWN_TASKS = ("detect", "segment", "pose")
 
 @dataclass(frozen=True)
 class Choice:
-    """A layout and the reason why it was chosen."""
+    """A layout, the reason why it was chosen, and whether that is certain or others might fit as well."""
 
     layout: Layout
     reason: str
+    is_certain: bool
 
 
 def layout_names() -> list[str]:
@@ -58,11 +59,28 @@ def choose_layout(signature: ModelSignature, facts: ModelFacts, layout: str | No
     """
     if layout is not None:
         return _named(signature, facts, layout, f"--layout {layout}")
-    if facts.layout is not None:
+    if facts.layout in LAYOUTS or facts.layout in ALIASES:  # a foreign key of this name may mean anything
         return _named(signature, facts, facts.layout, f"the metadata says layout {facts.layout}")
     if facts.task is not None and facts.task not in _KNOWN_TASKS:
-        raise LayoutError(_foreign(signature, f"its metadata says task {facts.task!r}, which is not read"))
-    found: list[tuple[Choice, bool]] = []
+        what = {"obb": "rotated boxes", "classify": "classifiers"}.get(facts.task, f"models of task {facts.task!r}")
+        raise LayoutError(f"{signature.name}: {what} are not supported; seen: {_seen(signature)}")
+    found = _fitting(signature, facts)
+    certain = [choice for choice in found if choice.is_certain]
+    choices = certain or found
+    if len(choices) == 1:
+        return choices[0]
+    if not choices:
+        raise LayoutError(_foreign(signature, facts))
+    raise LayoutError(
+        f"{signature.name}: its outputs can be read in several ways; choose one with --layout NAME (layout=NAME):\n"
+        + "\n".join(f"  {c.layout.name:14} {c.reason}: {c.layout.num_classes} classes" for c in choices)
+        + f"\n  seen: {_seen(signature)}"
+    )
+
+
+def _fitting(signature: ModelSignature, facts: ModelFacts) -> list[Choice]:
+    """Return every layout that fits."""
+    found = []
     for cls in LAYOUTS.values():
         try:
             fitted = cls.build(signature, facts)
@@ -70,20 +88,8 @@ def choose_layout(signature: ModelSignature, facts: ModelFacts, layout: str | No
             continue
         recognition = cls.recognise(signature, facts)
         if recognition is not None and facts.task in (None, fitted.task):
-            found.append((Choice(fitted, recognition.reason), recognition.certain))
-    certain = [choice for choice, is_certain in found if is_certain]
-    if len(certain) == 1:
-        return certain[0]
-    choices = certain or [choice for choice, _ in found]
-    if not choices:
-        raise LayoutError(_foreign(signature, "it fits no known layout"))
-    if len(choices) == 1:
-        return choices[0]
-    raise LayoutError(
-        f"{signature.name}: its outputs can be read in several ways; choose one with --layout NAME (layout=NAME):\n"
-        + "\n".join(f"  {c.layout.name:14} {c.reason}: {c.layout.num_classes} classes" for c in choices)
-        + f"\n  seen: {_seen(signature)}"
-    )
+            found.append(Choice(fitted, recognition.reason, recognition.certain))
+    return found
 
 
 def _named(signature: ModelSignature, facts: ModelFacts, name: str, reason: str) -> Choice:
@@ -93,7 +99,7 @@ def _named(signature: ModelSignature, facts: ModelFacts, name: str, reason: str)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"layout: must be one of {', '.join(layout_names())}, got {name!r}{hint}")
     try:
-        return Choice(cls.build(signature, facts), reason)
+        return Choice(cls.build(signature, facts), reason, is_certain=True)
     except LayoutError as error:
         raise LayoutError(
             f"{signature.name}: not the layout {name} ({reason}): {error}; seen: {_seen(signature)}"
@@ -106,8 +112,20 @@ def _seen(signature: ModelSignature) -> str:
     return f"inputs {inputs}; outputs {outputs}"
 
 
-def _foreign(signature: ModelSignature, why: str) -> str:
-    known = "\n".join(f"  {name:14} {cls.summary}" for name, cls in LAYOUTS.items())
+def _foreign(signature: ModelSignature, facts: ModelFacts) -> str:
+    """Say why nothing fits: the names, the kind of model, or just what was seen and what is known."""
+    if facts.class_names is not None:
+        others = _fitting(signature, replace(facts, class_names=None))
+        if others:
+            layout = others[0].layout
+            return (
+                f"{signature.name}: its outputs have {layout.num_classes} classes (layout {layout.name}), "
+                f"but {facts.num_classes} are named; seen: {_seen(signature)}"
+            )
+    hint = ""
+    if len(signature.outputs) == 1 and len(signature.outputs[0].shape) <= 2:
+        hint = " (its one output has no boxes: it looks like a classifier)"
     return (
-        f"{signature.name}: not a model that yolokkn reads: {why}\n  seen: {_seen(signature)}\nknown layouts:\n{known}"
+        f"{signature.name}: not a model that yolokkn reads: it fits no known layout{hint}; seen: {_seen(signature)}; "
+        f"known: {', '.join(LAYOUTS)} (yolokkn info --help describes them)"
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from yolokkn import ops
 from yolokkn.errors import LayoutError
-from yolokkn.geometry import LETTERBOX_RULES
+from yolokkn.geometry import LetterboxRule
 from yolokkn.layouts.base import DecodeOptions, Layout, ModelSignature, Outputs, Preprocess, Recognition, sizes
 from yolokkn.layouts.metadata import ModelFacts
 
@@ -23,7 +23,7 @@ class DarknetLayout(Layout):
         "one (B, anchors*(5+classes), gy, gx) of logits a scale, as darknet's YOLOv3, v4, Yolo-Fastest"
     )
     formula: ClassVar[str] = "darknet"
-    default_rule: ClassVar[str] = "stretch"
+    default_rule: ClassVar[LetterboxRule] = "stretch"
 
     heads: tuple[str, ...] = ()
     anchors: tuple[np.ndarray, ...] = ()
@@ -38,9 +38,6 @@ class DarknetLayout(Layout):
             raise LayoutError("needs anchors, which neither the metadata nor the caller gives")
         if len(facts.anchors) != len(signature.outputs):
             raise LayoutError(f"has {len(signature.outputs)} heads, but anchors for {len(facts.anchors)}")
-        rule = facts.letterbox or cls.default_rule
-        if rule not in LETTERBOX_RULES:
-            raise LayoutError(f"letterbox rule must be one of {', '.join(LETTERBOX_RULES)}, got {rule!r}")
         classes = {_classes(sizes(s)[0], len(a)) for s, a in zip(signature.outputs, facts.anchors, strict=True)}
         if len(classes) != 1 or min(classes) < 1:
             raise LayoutError("the channels of the heads do not fit anchors*(5+classes) with one number of classes")
@@ -52,7 +49,7 @@ class DarknetLayout(Layout):
             raise LayoutError(f"scale_xy must be one number a head ({len(facts.anchors)}), got {len(scale_xy)}")
         return cls(
             num_classes,
-            preprocess=Preprocess(rule=rule),  # type: ignore[arg-type]
+            preprocess=Preprocess(rule=cls.default_rule),
             heads=tuple(s.name for s in signature.outputs),
             anchors=tuple(np.array(a, np.float32) for a in facts.anchors),
             scale_xy=scale_xy,

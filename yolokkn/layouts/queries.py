@@ -21,6 +21,7 @@ from yolokkn.layouts.base import (
     sizes,
 )
 from yolokkn.layouts.metadata import ModelFacts
+from yolokkn.layouts.tables import UNNAMED_CLASSES
 
 _NUM_QUERIES = 300
 
@@ -43,7 +44,7 @@ class RtDetrLayout(Layout):
             raise LayoutError("needs the outputs labels, boxes and scores")
         if "orig_target_sizes" not in {s.name for s in signature.inputs}:
             raise LayoutError("needs the input orig_target_sizes")
-        return cls(facts.num_classes or 80, preprocess=Preprocess(rule="stretch"))
+        return cls(facts.num_classes or UNNAMED_CLASSES, preprocess=Preprocess(rule="stretch"))
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Read the finished rows; see `yolokkn.ops.decode_final`."""
@@ -86,7 +87,10 @@ class RfDetrLayout(Layout):
             raise LayoutError(f"{columns} logits a query do not fit {facts.num_classes} named classes")
         has_masks = "masks" in specs
         return cls(
-            columns, "segment" if has_masks else "detect", preprocess=IMAGENET, masks="masks" if has_masks else ""
+            facts.num_classes or columns,
+            "segment" if has_masks else "detect",
+            preprocess=IMAGENET,
+            masks="masks" if has_masks else "",
         )
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:

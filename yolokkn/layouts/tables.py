@@ -23,7 +23,8 @@ from yolokkn.layouts.base import (
 )
 from yolokkn.layouts.metadata import ModelFacts
 
-_UNNAMED_CLASSES = 1000  # a table does not tell how many classes there are; ids above this are garbage
+_MAX_ROWS = 1000  # of a table that no metadata vouches for
+UNNAMED_CLASSES = 1000  # a table does not tell how many classes there are; ids above this are garbage
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class TableLayout(Layout):
         """Fit a detection model to the layout; LayoutError where it does not."""
         head = single_output(signature, 3)
         _table(signature, sizes(head), 6, per_cell=False)
-        return cls(facts.num_classes or _UNNAMED_CLASSES, head=head.name)
+        return cls(facts.num_classes or UNNAMED_CLASSES, head=head.name)
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Read the table; see `yolokkn.ops.decode_table`."""
@@ -72,7 +73,10 @@ class TableLayout(Layout):
         if facts.end2end or facts.nms_inside:
             word = "end2end" if facts.end2end else "nms"
             return Recognition(True, f"the metadata says {word} and the rows are finished boxes")
-        return Recognition(False, "a table of finished boxes whose length is not the number of anchors")
+        rows = sizes(next(s for s in signature.outputs if len(s.shape) == 3))[0]
+        if facts.end2end is False or rows > _MAX_ROWS:
+            return None
+        return Recognition(False, "a short table whose length is not the number of anchors")
 
 
 class TableSegLayout(TableLayout):
@@ -88,7 +92,7 @@ class TableSegLayout(TableLayout):
         num_prototypes = sizes(prototypes)[0]
         _table(signature, sizes(head), 6 + num_prototypes, per_cell=False)
         return cls(
-            facts.num_classes or _UNNAMED_CLASSES,
+            facts.num_classes or UNNAMED_CLASSES,
             "segment",
             head=head.name,
             prototypes=prototypes.name,
@@ -108,7 +112,7 @@ class TablePoseLayout(TableLayout):
         head = single_output(signature, 3)
         count, values = facts.keypoint_shape or (17, 3)
         _table(signature, sizes(head), 6 + count * values, per_cell=False)
-        return cls(facts.num_classes or _UNNAMED_CLASSES, "pose", count, head=head.name, num_extras=count * values)
+        return cls(facts.num_classes or UNNAMED_CLASSES, "pose", count, head=head.name, num_extras=count * values)
 
 
 class DeepStreamLayout(TableLayout):
@@ -123,7 +127,7 @@ class DeepStreamLayout(TableLayout):
         """Fit a detection model to the layout; LayoutError where it does not."""
         head = single_output(signature, 3)
         _table(signature, sizes(head), 6, per_cell=True)
-        return cls(facts.num_classes or _UNNAMED_CLASSES, head=head.name)
+        return cls(facts.num_classes or UNNAMED_CLASSES, head=head.name)
 
     @classmethod
     def recognise(cls, signature: ModelSignature, facts: ModelFacts) -> Recognition | None:
@@ -149,7 +153,7 @@ class EfficientNmsLayout(Layout):
         wanted = {"num_dets", "det_boxes", "det_scores", "det_classes"}
         if signature.output_names() != wanted:
             raise LayoutError(f"needs the outputs {', '.join(sorted(wanted))}")
-        return cls(facts.num_classes or _UNNAMED_CLASSES)
+        return cls(facts.num_classes or UNNAMED_CLASSES)
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Read the first `num_dets` rows; see `yolokkn.ops.decode_final`."""

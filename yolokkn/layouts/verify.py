@@ -11,6 +11,7 @@ import numpy as np
 from yolokkn.layouts.base import Layout, Outputs
 from yolokkn.layouts.channels import ChannelsLayout
 from yolokkn.layouts.rows import RowsLayout
+from yolokkn.layouts.tables import TableLayout
 
 _LOOSE = 1e-3
 
@@ -30,6 +31,25 @@ def contradiction(layout: Layout, outputs: Outputs, input_hw: tuple[int, int]) -
         table = outputs[layout.head][0]
         decoded = layout.box_format != "grid"
         return _check_head(table[:, :4], table[:, 4 : 5 + layout.num_classes], input_hw, decoded)
+    if isinstance(layout, TableLayout):
+        return _check_table(outputs[layout.head][0])
+    return None
+
+
+def _check_table(table: np.ndarray) -> str | None:
+    """Finished rows: x1 y1 x2 y2 in pixels, a score from 0 to 1, a whole class id; rows of zeros are unused."""
+    rows = table[np.isfinite(table).all(1) & table[:, :6].any(1), :6]
+    if not len(rows):
+        return None
+    boxes, scores, ids = rows[:, :4], rows[:, 4], rows[:, 5]
+    if scores.min() < -_LOOSE or scores.max() > 1 + _LOOSE:
+        return f"column 5 must be scores within 0 and 1 there, and goes from {scores.min():.4g} to {scores.max():.4g}"
+    if (ids < 0).any() or (np.abs(ids - np.rint(ids)) > _LOOSE).any():
+        return "column 6 must be whole class ids there"
+    if (boxes[:, 2:] < boxes[:, :2] - _LOOSE).any():
+        return "columns 1 to 4 must be x1 y1 x2 y2 there, and some x2, y2 are smaller than x1, y1"
+    if np.abs(boxes).max() <= 1.5:
+        return "boxes must be in pixels there, and all of them lie within 0 and 1.5"
     return None
 
 

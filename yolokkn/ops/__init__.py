@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+try:
+    from yolokkn.ops._native import instruction_set
+except ImportError as error:
+    raise ImportError(
+        f"yolokkn: the compiled part is not in {__path__[0]} ({error}). Python imports yolokkn from its source folder: "
+        "run from another folder, or build in place with: pip install -e ."
+    ) from error
 from yolokkn.ops import reference
-from yolokkn.ops._native import instruction_set
 from yolokkn.ops.candidates import Candidates
 from yolokkn.ops.decode import decode_channels, decode_rows
 from yolokkn.ops.decode_final import decode_final, decode_queries, decode_table, gather_extras

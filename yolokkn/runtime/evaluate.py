@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from yolokkn import ops
-from yolokkn.errors import DataError
+from yolokkn.errors import DataError, SourceWarning
 from yolokkn.evaluation.coco import CocoDataset, map_classes
 from yolokkn.geometry import xyxy_to_xywh
+from yolokkn.layouts import UNNAMED_CLASSES
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
 from yolokkn.runtime.sources import open_source
@@ -74,34 +76,57 @@ def collect_coco_results(
     Raises:
         DataError: An image is missing or unreadable, or the model's classes are not the dataset's.
     """
-    category_ids = map_classes(model.class_names, dataset)
+    category_ids = map_model_classes(model, dataset)
     paths = [images / image.file_name for image in dataset.images]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise DataError(f"evaluate coco: {len(missing)} of {len(paths)} images are missing, the first is {missing[0]}")
+    by_path = {str(path): image for path, image in zip(paths, dataset.images, strict=True)}
     results: list[dict[str, Any]] = []
     num_done = 0
     config = PipelineConfig.for_source(False, threads)
-    with run_pipeline(open_source(paths), model, config=config) as pipeline:
+    source = open_source(paths)
+    with warnings.catch_warnings(), run_pipeline(source, model, config=config) as pipeline:
+        warnings.simplefilter("ignore", SourceWarning)  # an unreadable image is an error here, below
         for frame, detections in pipeline:
-            image = dataset.images[frame.index]
+            image = by_path[frame.source]
             if frame.hw != (image.height, image.width):
                 raise DataError(
-                    f"{paths[frame.index]}: must be {image.height} x {image.width} (height x width) as the annotations "
+                    f"{frame.source}: must be {image.height} x {image.width} (height x width) as the annotations "
                     f"say, got {frame.hw[0]} x {frame.hw[1]}"
                 )
             results += coco_rows(detections, image.id, category_ids, iou_type)
             num_done += 1
             advance()
     if num_done != len(paths):
-        raise DataError(f"evaluate coco: {len(paths) - num_done} of {len(paths)} images cannot be read")
+        raise DataError(
+            f"evaluate coco: {len(paths) - num_done} of {len(paths)} images cannot be read: {source.warnings[0]}"
+        )
     return results
 
 
+def map_model_classes(model: Model, dataset: CocoDataset) -> dict[int, int]:
+    """Find the category id of each class of a model; numbers that COCO leaves unused have none.
+
+    Raises:
+        DataError: The model's classes are not the dataset's.
+    """
+    used = {i: name for i, name in enumerate(model.class_names) if not name.startswith("unused ")}
+    names: list[str] | int = list(used.values())
+    if not used:
+        names = 80 if model.layout.num_classes == UNNAMED_CLASSES else model.layout.num_classes
+    try:
+        category_ids = map_classes(names, dataset)
+    except ValueError as error:
+        raise DataError(f"evaluate coco: {error}") from None
+    return dict(zip(used or range(len(category_ids)), category_ids, strict=True))
+
+
 def coco_rows(
-    detections: Detections, image_id: int, category_ids: list[int], iou_type: str = "bbox"
+    detections: Detections, image_id: int, category_ids: dict[int, int], iou_type: str = "bbox"
 ) -> list[dict[str, Any]]:
-    """Turn the detections of an image into rows of COCO results."""
+    """Turn the detections of an image into rows of COCO results; classes without a category are left out."""
+    detections = detections[np.array([int(c) in category_ids for c in detections.class_ids], bool)]
     rows: list[dict[str, Any]] = [
         {"image_id": image_id, "category_id": category_ids[class_id], "bbox": box, "score": score}
         for box, score, class_id in zip(

@@ -26,6 +26,7 @@ class FrameSource(Protocol):
     """What the pipeline needs of a source."""
 
     is_live: bool
+    has_timestamps: bool
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in order."""
@@ -149,7 +150,7 @@ class Pipeline:
             RuntimeError: The pipeline was started before.
             Exception: What a stage raised, after the results before it.
         """
-        if self._threads:
+        if self._threads or self._stopping:
             raise RuntimeError("Pipeline: can be iterated once; make a new one for another run")
         self._start()
         started = time.perf_counter()
@@ -169,12 +170,18 @@ class Pipeline:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop every thread and close the source. Safe to call again."""
+        """Stop every thread, close the source, and count the frames under way as dropped. Safe to call again."""
         self.stop()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()
         self._source.close()
+        with self._changed:
+            num_left = len(self._pending) + self._num_taken - self._num_given
+            self._pending.clear()
+            self._num_given = self._num_taken
+        if num_left:
+            self.ledger.add_dropped("stopped", num_left)
 
     def _start(self) -> None:
         targets = [self._read] + [self._work] * self.config.num_workers
@@ -195,7 +202,7 @@ class Pipeline:
                 if frame is None:
                     break
                 self._offer(frame, (time.perf_counter() - started) * 1e3)
-        except Exception as raised:  # noqa: BLE001 - whatever the source raised ends the run, in the consumer's thread
+        except BaseException as raised:  # noqa: BLE001 - whatever the source raised ends the run, in the consumer's thread
             error = raised
         with self._changed:
             self._source_error = error
@@ -217,7 +224,7 @@ class Pipeline:
             index, done = taken
             try:
                 done.result = self._process(done.frame.image, self._gate)
-            except Exception as raised:  # noqa: BLE001 - raised again in the consumer's thread, in its place
+            except BaseException as raised:  # noqa: BLE001 - raised again in the consumer's thread, in its place
                 done.error = raised
             with self._changed:
                 self._finished[index] = done
@@ -263,10 +270,13 @@ class Pipeline:
         result = done.result
         if result is None:
             raise RuntimeError("Pipeline: a finished frame must have a result")
-        timing = {"decode": done.decode_ms, **result.timing_ms}
+        age_ms = (time.monotonic() - done.frame.captured_s) * 1e3
+        wait_ms = max(age_ms - sum(result.timing_ms.values()), 0.0)  # in queues, and for a turn at the network
+        timing = {"decode": done.decode_ms, "wait": wait_ms, **result.timing_ms}
         if self._tracker is not None:
             started = time.perf_counter()
-            track_ids = self._tracker.update(result.boxes, result.scores, result.class_ids, done.frame.timestamp_s)
+            time_s = done.frame.timestamp_s if self._source.has_timestamps else None
+            track_ids = self._tracker.update(result.boxes, result.scores, result.class_ids, time_s)
             timing["track"] = (time.perf_counter() - started) * 1e3
             result = Tracks.from_detections(result, track_ids)
         result = replace(result, timing_ms=MappingProxyType(dict(timing)))
@@ -275,6 +285,7 @@ class Pipeline:
             for sink in self._sinks:
                 sink.write(done.frame, result)
             timing["sink"] = (time.perf_counter() - started) * 1e3
+            result = replace(result, timing_ms=MappingProxyType(timing))
         self.ledger.add_frame(timing, (time.monotonic() - done.frame.captured_s) * 1e3)
         return result
 
@@ -292,14 +303,14 @@ def run_pipeline(
 
     Args:
         source: Where frames come from.
-        model: A loaded model; its backend is prepared for `config.num_requests` runs at once.
+        model: A loaded model; what runs is that of `model.for_requests(config.num_requests)`.
         tracker: Gives identities.
         sinks: Take each frame and result.
         config: How it runs; chosen by the kind of source where None.
         ledger: Where times go.
     """
     config = config or PipelineConfig.for_source(source.is_live)
-    model.backend.set_concurrency(config.num_requests)
+    model = model.for_requests(config.num_requests)
 
     def process(image: Any, gate: Any) -> Detections:
         return model.workspace().process(image, gate)

@@ -39,6 +39,11 @@ def postprocess(
     if not inside.all():
         boxes, keep = boxes[inside], keep[inside]
     extras = layout.extras(outputs, item, candidates.anchor_index[keep])
+    finite = extras.finite_rows(len(keep))
+    num_dropped = candidates.num_dropped + int((~finite).sum())
+    if not finite.all():
+        boxes, keep = boxes[finite], keep[finite]
+        extras = layout.extras(outputs, item, candidates.anchor_index[keep])
     return Detections(
         boxes,
         candidates.scores[keep],
@@ -48,7 +53,7 @@ def postprocess(
         if extras.keypoints is None
         else ops.decode_keypoints(extras.keypoints, layout.num_keypoints, letterbox),
         class_names=class_names,
-        num_dropped=candidates.num_dropped,
+        num_dropped=num_dropped,
     )
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from yolokkn import tracking
-from yolokkn.runtime.model import Model, load
+from yolokkn.coco_names import COCO80, COCO_CATEGORY_IDS
+from yolokkn.errors import SinkError
+from yolokkn.layouts import DecodeOptions
+from yolokkn.runtime.load import load
+from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
 from yolokkn.runtime.sinks import open_sink
-from yolokkn.runtime.sources import open_source
+from yolokkn.runtime.sources import DEFAULT_FRAME_RATE, Source, open_source
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.types import Detections, Frame, Tracks
 
-_DEFAULT_FRAME_RATE = 30.0
 TRACK_SCORE_THRESHOLD = 0.1
 
 
@@ -33,13 +37,15 @@ def track(
 
     Args:
         source: A file, folder, glob, list, camera index or URL; see `yolokkn.runtime.sources.open_source`.
-        model: A loaded model, or what `yolokkn.load` takes. A model loaded here keeps scores from 0.1 on, since the
-            trackers use weak detections to carry tracks on.
+        model: A loaded model, or what `yolokkn.load` takes. A model loaded here keeps scores from 0.1 on, since
+            ByteTrack carries tracks on with weak detections; a model that you loaded keeps its own threshold, so load
+            it with `score_threshold=0.1`, or give that here.
         tracker: A name ("bytetrack", "sort") or an object with `update`.
         save: Where results go: "out.mp4", "out.jsonl", "mot:out.txt" ...
         policy: "every" frame or the "latest"; by default what the kind of source wants.
         ledger: Where times go.
-        **options: For `yolokkn.load`, where `model` is not loaded yet.
+        **options: Settings of the tracker by their names (`track_buffer=60`, `class_policy="agnostic"`); and those of
+            `yolokkn.load` where `model` is not loaded yet, else thresholds and limits (`score_threshold=0.5`).
 
     Yields:
         Each frame with its tracks, in the source's order. Tracks keep the detections' order; the id of a detection that
@@ -54,8 +60,9 @@ def track(
         >>> for frame, tracks in yolokkn.track("street.mp4", model="yolox_nano.onnx"):  # doctest: +SKIP
         ...     print(frame.index, tracks.track_ids)
     """
-    options.setdefault("score_threshold", TRACK_SCORE_THRESHOLD)
-    yield from _run(source, model, tracker, save, policy, ledger, options)  # type: ignore[misc]
+    if not isinstance(model, Model):
+        options.setdefault("score_threshold", TRACK_SCORE_THRESHOLD)
+    return cast("Iterator[tuple[Frame, Tracks]]", _run(source, model, tracker, save, policy, ledger, options))
 
 
 def predict(
@@ -74,23 +81,81 @@ def predict(
         >>> for frame, detections in yolokkn.predict("photos/", model="yolox_nano.onnx"):  # doctest: +SKIP
         ...     print(frame.source, len(detections))
     """
-    yield from _run(source, model, None, save, policy, ledger, options)
+    return _run(source, model, None, save, policy, ledger, options)
 
 
 def _run(
     source: Any, model: Any, tracker: Any, save: Any, policy: Any, ledger: Any, options: dict[str, Any]
 ) -> Iterator[tuple[Frame, Detections]]:
+    """Check the arguments now, open the source at the first `next`."""
+    settings = {name: options.pop(name) for name in tracker_settings() & set(options)}
+    if settings and not isinstance(tracker, str):
+        raise TypeError(f"track: {min(settings)} must be given where the tracker is made, or with a tracker's name")
+    model = _with_options(model, options) if isinstance(model, Model) else load(model, **options)
+    if isinstance(tracker, str):
+        tracking.create(tracker, **settings)
+    if policy is not None:
+        PipelineConfig(policy=policy)
+    uris = [save] if isinstance(save, (str, Path)) else list(save)
+    return _frames(source, model, tracker, settings, uris, policy, ledger, options.get("threads"))
+
+
+def _frames(
+    source: Any,
+    model: Model,
+    tracker: Any,
+    settings: dict[str, Any],
+    uris: list[str | Path],
+    policy: Any,
+    ledger: Any,
+    threads: int | None,
+) -> Iterator[tuple[Frame, Detections]]:
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
-        config = configure(frames.is_live, policy, options.get("threads"))
-        if not isinstance(model, Model):
-            model = load(model, num_requests=config.num_requests, **options)
         if isinstance(tracker, str):
-            tracker = tracking.create(tracker, frame_rate=frames.frame_rate or _DEFAULT_FRAME_RATE)
-        uris = [save] if isinstance(save, (str, Path)) else save
-        sinks = [stack.enter_context(open_sink(uri, frame_rate=frames.frame_rate)) for uri in uris]
+            tracker = tracking.create(tracker, frame_rate=frames.frame_rate or DEFAULT_FRAME_RATE, **settings)
+        sinks = []
+        for uri in uris:
+            refuse_own_source(uri, frames)
+            sink = open_sink(uri, frame_rate=frames.frame_rate, category_ids=category_ids(model))
+            sinks.append(stack.enter_context(sink))
+        config = configure(frames.is_live, policy, threads)
         pipeline = run_pipeline(frames, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
         yield from stack.enter_context(pipeline)
+
+
+def tracker_settings() -> set[str]:
+    """Return the names of every tracker's settings."""
+    kinds = (tracking.SortSettings, tracking.ByteTrackSettings)
+    return {"class_policy"} | {f.name for kind in kinds for f in fields(kind)}
+
+
+def category_ids(model: Model) -> tuple[int, ...] | None:
+    """Return COCO's category id of each class, for a model of COCO's 80 classes."""
+    return COCO_CATEGORY_IDS if model.class_names == COCO80 else None
+
+
+def refuse_own_source(uri: str | Path, source: Source) -> None:
+    """Raise SinkError where results would replace the pictures or the video that they come from."""
+    path = Path(str(uri).removeprefix("mot:").removeprefix("coco:"))
+    target = path.parent if "*" in path.name else path
+    read = {Path(p) for p in source.paths}
+    if source.kind == "images":
+        read |= {p.parent for p in read}
+    if target.exists() and any(p.exists() and target.samefile(p) for p in read):
+        raise SinkError(f"{uri}: is what the source reads; results must go elsewhere")
+
+
+def _with_options(model: Model, options: dict[str, Any]) -> Model:
+    """Apply what can still be chosen for a loaded model."""
+    legal = {f.name for f in fields(DecodeOptions)}
+    wrong = sorted(set(options) - legal)
+    if wrong:
+        raise TypeError(
+            f"track: {wrong[0]} must be given to yolokkn.load, since model is loaded already; "
+            f"here can be {', '.join(sorted(legal))}"
+        )
+    return model.with_options(**options) if options else model
 
 
 def configure(is_live: bool, policy: str | None, threads: int | None) -> PipelineConfig:

@@ -40,8 +40,9 @@ class Backend(ABC):
             Every output by name, in the network's own dtype.
         """
 
-    def set_concurrency(self, num_requests: int) -> None:  # noqa: B027 - most backends need no preparation
-        """Prepare for so many `run` calls at once."""
+    def for_requests(self, num_requests: int) -> Backend:
+        """Return the same network prepared for so many `run` calls at once; this one stays as it is."""
+        return self
 
 
 def available_cores() -> int:

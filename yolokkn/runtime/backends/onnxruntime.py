@@ -55,7 +55,7 @@ class OnnxRuntimeBackend(Backend):
         self._name = parsed.name
         self._content = parsed.to_bytes()  # what was checked is what runs
         self._threads = threads
-        self._providers = _PROVIDERS[device]
+        self._device = device
         self._open_session(num_requests)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
@@ -70,14 +70,15 @@ class OnnxRuntimeBackend(Backend):
         options.intra_op_num_threads = max((self._threads or available_cores()) // num_requests, 1)
         self._num_requests = num_requests
         try:
-            self._session = ort.InferenceSession(self._content, options, providers=self._providers)
+            self._session = ort.InferenceSession(self._content, options, providers=_PROVIDERS[self._device])
         except Exception as error:
             raise ModelError(f"{self._name}: ONNX Runtime cannot load it: {_first_line(error)}") from error
 
-    def set_concurrency(self, num_requests: int) -> None:
-        """Share the threads among so many runs at once; the session is opened again when their number changes."""
-        if num_requests != self._num_requests:
-            self._open_session(num_requests)
+    def for_requests(self, num_requests: int) -> Backend:
+        """Return a session whose threads are shared among so many runs at once."""
+        if num_requests == self._num_requests:
+            return self
+        return OnnxRuntimeBackend(self._content, device=self._device, threads=self._threads, num_requests=num_requests)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session; feeds are bound where they lie, without a copy."""

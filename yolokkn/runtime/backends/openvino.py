@@ -46,11 +46,12 @@ class OpenVinoBackend(Backend):
         self.metadata = dict(parsed.metadata)
         self.op_types = frozenset(node.op_type for node in parsed.graph.node)
         self._name = parsed.name
-        self._device = device.upper()
+        self._device = device
+        self._content = parsed.to_bytes()  # what was checked is what runs
         self._threads = threads
         self._core = openvino.Core()
         try:
-            self._graph = self._core.read_model(parsed.to_bytes())
+            self._graph = self._core.read_model(self._content)
         except RuntimeError as error:
             raise ModelError(f"{self._name}: OpenVINO cannot read it: {_last_line(error)}") from error
         self._compile(num_requests)
@@ -66,7 +67,7 @@ class OpenVinoBackend(Backend):
         if self._threads is not None:
             config["INFERENCE_NUM_THREADS"] = self._threads
         try:
-            self._compiled = self._core.compile_model(self._graph, self._device, config)
+            self._compiled = self._core.compile_model(self._graph, self._device.upper(), config)
         except RuntimeError as error:
             raise ModelError(f"{self._name}: OpenVINO cannot compile it: {_last_line(error)}") from error
         self._num_requests = num_requests
@@ -74,10 +75,11 @@ class OpenVinoBackend(Backend):
         for _ in range(num_requests):
             self._requests.put(self._compiled.create_infer_request())
 
-    def set_concurrency(self, num_requests: int) -> None:
-        """Compile for so many streams, each with its own request, when their number changes."""
-        if num_requests != self._num_requests:
-            self._compile(num_requests)
+    def for_requests(self, num_requests: int) -> Backend:
+        """Return the network compiled for so many streams, each with its own request."""
+        if num_requests == self._num_requests:
+            return self
+        return OpenVinoBackend(self._content, device=self._device, threads=self._threads, num_requests=num_requests)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Infer with a free request, waiting for one if all are busy."""

@@ -52,7 +52,7 @@ class TorchBackend(Backend):
         """Run the module without gradients; outputs come back to the CPU."""
         torch = self._torch
         with torch.inference_mode():
-            result = self._module(torch.from_numpy(feeds["images"]).to(self._device))
+            result = self._module(torch.from_numpy(feeds["images"].copy()).to(self._device))
         if isinstance(result, torch.Tensor):
             result = (result,)
         if isinstance(result, Mapping):
@@ -67,4 +67,4 @@ class TorchBackend(Backend):
         for key, value in named.items():
             if not isinstance(value, torch.Tensor):
                 raise ModelError(f"torch module: must give tensors, got {type(value).__name__} as output {key!r}")
-        return {str(k): v.float().cpu().numpy() for k, v in named.items()}
+        return {str(k): v.float().cpu().contiguous().numpy() for k, v in named.items()}

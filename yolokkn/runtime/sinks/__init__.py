@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from yolokkn.runtime.sinks.base import Sink
-from yolokkn.runtime.sinks.spec import open_sink
+from yolokkn.runtime.sinks.spec import VIDEO_SUFFIXES, open_sink
 
-__all__ = ["Sink", "open_sink"]
+__all__ = ["VIDEO_SUFFIXES", "Sink", "open_sink"]

@@ -79,7 +79,7 @@ class Sink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        if error is None or isinstance(error, GeneratorExit):  # leaving the loop over a run is no failure
             self.close()
             return
         try:
@@ -102,6 +102,6 @@ def check_new_file(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise SinkError(f"open_sink: {path} must be a file, got a folder")
     if os.path.lexists(path) and not overwrite:
-        raise SinkError(f"open_sink: {path} exists already; choose another name or allow overwriting")
+        raise SinkError(f"open_sink: {path} exists already; choose another name, or --overwrite (overwrite=True)")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise SinkError(f"open_sink: {path} cannot be written: no permission for the folder {folder}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from yolokkn.errors import SinkError
+from yolokkn.files import write_atomically
 from yolokkn.runtime.draw import DrawStyle, TrailHistory, draw
 from yolokkn.runtime.sinks.base import Sink, check_new_file
 from yolokkn.runtime.sources.images import IMAGE_SUFFIXES
@@ -66,24 +67,45 @@ class ImagesSink(PictureSink):
         return self.path / (name + self._suffix)
 
     def _write(self, frame: Frame, result: Detections) -> None:
-        import cv2
-
         target = self._target(frame)
         check_new_file(target, self._overwrite)
-        settings = [cv2.IMWRITE_JPEG_QUALITY, 92] if self._suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        try:
-            ok, data = cv2.imencode(self._suffix, self._annotated(frame, result), settings)
-        except cv2.error:
-            ok = False
-        if not ok:
-            raise SinkError(f"write: {target}: a frame of {frame.hw[1]}x{frame.hw[0]} cannot become {self._suffix}")
-        partial = target.with_name(target.name + ".partial")
-        try:
-            partial.unlink(missing_ok=True)  # never write through a link that lies there
-            with partial.open("xb") as file:
-                file.write(data.data)
-            os.replace(partial, target)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        write_atomically(target, encode_image(self._annotated(frame, result), self._suffix))
         self.paths.append(target)
+
+
+class OneImageSink(PictureSink):
+    """One annotated image in a file of its own: for a source of one picture.
+
+    Args:
+        path: The file, `.jpg`, `.jpeg` (quality 92) or `.png`.
+        overwrite: Replace a file that is there.
+        style: How results are drawn.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool, style: DrawStyle | None = None) -> None:
+        super().__init__(path, style=style)
+        check_new_file(path, overwrite)
+
+    def _write(self, frame: Frame, result: Detections) -> None:
+        if self.paths:
+            raise SinkError(f"write: {self.path} holds one picture; for more give a folder, such as out/")
+        write_atomically(self.path, encode_image(self._annotated(frame, result), self.path.suffix.lower()))
+        self.paths.append(self.path)
+
+
+def encode_image(image: np.ndarray, suffix: str) -> bytes:
+    """Encode a picture as `.jpg` (quality 92) or `.png`.
+
+    Raises:
+        SinkError: The format cannot hold a picture of this size.
+    """
+    import cv2
+
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 92]
+    try:
+        ok, data = cv2.imencode(suffix, image, settings)
+    except cv2.error:
+        ok = False
+    if not ok:
+        raise SinkError(f"write: a frame of {image.shape[1]}x{image.shape[0]} cannot become {suffix}")
+    return data.tobytes()

@@ -10,13 +10,14 @@ from yolokkn.runtime.draw import DrawStyle
 from yolokkn.runtime.sinks.base import Sink
 from yolokkn.runtime.sinks.coco import CocoSink
 from yolokkn.runtime.sinks.gif import GifSink
-from yolokkn.runtime.sinks.pictures import ImagesSink
+from yolokkn.runtime.sinks.pictures import ImagesSink, OneImageSink
 from yolokkn.runtime.sinks.text import CsvSink, JsonlSink, MotSink
 from yolokkn.runtime.sinks.video import VIDEO_SUFFIXES, VideoSink
 from yolokkn.runtime.uri import scheme_of, without_credentials
 
 _LEGAL = (
-    "out.mp4, .mkv, .mov, .avi, .gif, .jsonl, .csv, mot:out.txt, coco:out.json, folder/, folder/*.jpg or folder/*.png"
+    "out.mp4, .mkv, .mov, .avi, .gif, .jsonl, .csv, mot:out.txt, coco:out.json, folder/, folder/*.jpg, folder/*.png, "
+    "or out.jpg, out.png for one picture"
 )
 
 
@@ -34,7 +35,7 @@ def open_sink(
         uri: One of
 
             - `out.mp4`, `.mkv`, `.mov`, `.avi`, `.gif`: annotated video;
-            - `folder/`, `folder/*.jpg`, `folder/*.png`: annotated images;
+            - `folder/`, `folder/*.jpg`, `folder/*.png`: annotated images; `out.jpg`, `out.png`: one of them;
             - `out.jsonl`, `out.csv`: results as lines;
             - `mot:out.txt`: MOTChallenge rows of confirmed tracks;
             - `coco:out.json`: COCO results.
@@ -84,6 +85,8 @@ def _by_suffix(text: str, frame_rate: float | None, overwrite: bool, style: Draw
         return ImagesSink(path.parent, suffix, overwrite=overwrite, style=style)
     if text and (text.endswith("/") or path.is_dir()):
         return ImagesSink(path, ".jpg", overwrite=overwrite, style=style)
+    if suffix in (".jpg", ".jpeg", ".png"):
+        return OneImageSink(path, overwrite=overwrite, style=style)
     if suffix in VIDEO_SUFFIXES:
         return VideoSink(path, frame_rate=frame_rate, overwrite=overwrite, style=style)
     if suffix == ".gif":

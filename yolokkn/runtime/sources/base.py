@@ -12,6 +12,7 @@ from yolokkn.errors import SourceWarning
 from yolokkn.types import Frame
 
 SourceKind = Literal["video", "images", "camera", "stream"]
+DEFAULT_FRAME_RATE = 30.0  # of sources that claim none
 MAX_FRAME_PIXELS = 1 << 28  # 16384 x 16384; 768 MiB as BGR
 
 
@@ -23,9 +24,11 @@ class Source:
         kind: "video", "images", "camera" or "stream".
         is_live: Frames are lost if nobody takes them: a camera or a stream.
         frame_rate: Frames per second as the source claims; None where it claims none.
+        has_timestamps: The frames' times are real; pictures have only an order, one nominal frame apart.
         num_frames: How many frames it promises; an estimate for videos, None where it is unknown.
         hw: Height and width of the first frame as displayed: known from the start for videos and streams, None before
             the first image.
+        paths: Local files that are read.
         num_given: Frames handed out so far.
         num_skipped: Damaged frames, packets or unreadable images left out so far.
         truncated: The source ended before what it promised, or broke off.
@@ -34,12 +37,14 @@ class Source:
 
     kind: SourceKind = "video"
     is_live = False
+    has_timestamps = True
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.frame_rate: float | None = None
         self.num_frames: int | None = None
         self.hw: tuple[int, int] | None = None
+        self.paths: list[str] = []
         self.num_given = 0
         self.num_skipped = 0
         self.truncated = False

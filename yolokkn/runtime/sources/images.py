@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.errors import SourceError
-from yolokkn.runtime.sources.base import MAX_FRAME_PIXELS, Source
+from yolokkn.runtime.sources.base import DEFAULT_FRAME_RATE, MAX_FRAME_PIXELS, Source
 from yolokkn.runtime.sources.content import describe_bytes, image_hw, is_cut_off
 from yolokkn.types import Frame
 
@@ -65,7 +65,8 @@ class ImagesSource(Source):
     """Still images in the order given: paths, arrays, or both.
 
     One image that cannot be read is a `SourceError`; among several it is left out, counted and warned of, and only if
-    none can be read the source raises. `Frame.source` is the path of each image; timestamps count images as seconds.
+    none can be read the source raises. `Frame.source` is the path of each image; images are taken
+    at `frame_rate`, which the caller may set, or 30 a second.
 
     Args:
         items: Paths or (H, W, 3) uint8 BGR arrays.
@@ -73,10 +74,12 @@ class ImagesSource(Source):
     """
 
     kind = "images"
+    has_timestamps = False
 
     def __init__(self, items: Sequence[Any], name: str) -> None:
         super().__init__(name)
         self._items = items
+        self.paths = [str(item) for item in items if not isinstance(item, np.ndarray)]
         self.num_frames = len(items)
 
     def _frames(self) -> Iterator[Frame]:
@@ -93,7 +96,7 @@ class ImagesSource(Source):
                     self.num_skipped += 1
                     self._warn(str(error))
                     continue
-            yield Frame(image, index, float(index), time.monotonic(), name)
+            yield Frame(image, index, index / (self.frame_rate or DEFAULT_FRAME_RATE), time.monotonic(), name)
             index += 1
         if index == 0 and self._items:
             raise SourceError(f"open_source: {self.name}: none of its {len(self._items)} images can be read")

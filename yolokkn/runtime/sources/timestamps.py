@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-DEFAULT_FRAME_RATE = 25.0
+from yolokkn.runtime.sources.base import DEFAULT_FRAME_RATE
 
 
 def usable_rate(rate: Fraction | float | None) -> float | None:
@@ -23,7 +23,7 @@ class Timestamps:
     A time that is missing or does not rise is replaced by the one before plus one frame at the frame rate.
 
     Args:
-        frame_rate: Frames per second; None means 25.
+        frame_rate: Frames per second; None means 30.
     """
 
     def __init__(self, frame_rate: float | None) -> None:

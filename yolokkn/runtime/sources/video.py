@@ -6,15 +6,16 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yolokkn.errors import SourceError
-from yolokkn.runtime.sources.base import MAX_FRAME_PIXELS, Source
+from yolokkn.runtime.sources.base import DEFAULT_FRAME_RATE, MAX_FRAME_PIXELS, Source
 from yolokkn.runtime.sources.content import describe_file
-from yolokkn.runtime.sources.timestamps import DEFAULT_FRAME_RATE, Timestamps, usable_rate
+from yolokkn.runtime.sources.timestamps import Timestamps, usable_rate
 from yolokkn.runtime.uri import scheme_of, without_credentials
 from yolokkn.types import Frame
 
@@ -70,6 +71,7 @@ class VideoSource(Source):
         scheme = scheme_of(str(spec))
         super().__init__(without_credentials(str(spec)))
         self._path = Path(spec) if scheme is None else None
+        self.paths = [] if self._path is None else [str(self._path)]
         self._container: Any = self._open(str(spec), scheme)
         self._stream: Any = self._container.streams.video[0] if self._container.streams.video else None
         if self._stream is None or self._stream.codec_context is None:
@@ -94,7 +96,11 @@ class VideoSource(Source):
             self.close()
             raise
         self.hw = first.hw
-        return itertools.chain([first], frames)
+        return itertools.chain(self._handed_out_now(first), frames)
+
+    @staticmethod
+    def _handed_out_now(first: Frame) -> Iterator[Frame]:
+        yield replace(first, captured_s=time.monotonic())
 
     def _open(self, spec: str, scheme: str | None) -> Any:
         import av
