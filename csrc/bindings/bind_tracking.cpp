@@ -17,8 +17,9 @@ py::array require_fast(const py::object& object, py::ssize_t rows, py::ssize_t c
   if (py::isinstance<py::array_t<T, py::array::c_style>>(object)) {
     auto array = py::reinterpret_borrow<py::array>(object);
     const bool shape = array.ndim() == (cols == 0 ? 1 : 2) && (rows == kAny || array.shape(0) == rows) &&
-                       (cols == 0 || array.shape(1) == cols);
-    if (shape) return array;
+                       (cols == 0 || cols == kAny || array.shape(1) == cols);
+    const bool aligned = reinterpret_cast<uintptr_t>(array.data()) % alignof(T) == 0;
+    if (shape && aligned) return array;
   }
   if (cols == 0) return require<T>(object, {rows}, function, argument);
   return require<T>(object, {rows, cols}, function, argument);

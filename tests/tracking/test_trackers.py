@@ -326,3 +326,13 @@ def test_refuses_other_lengths_and_strides():
 def test_import_is_light():
     code = "import sys, yolokkn.tracking as t; print([m for m in ('scipy', 'torch', 'cv2') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_refuses_unaligned_arrays():
+    for argument, good in zip(("boxes", "scores", "class_ids"), detected(BOX), strict=True):
+        memory = np.zeros(good.nbytes + 1, np.uint8)
+        unaligned = memory[1:].view(good.dtype).reshape(good.shape)
+        unaligned[...] = good
+        arguments = dict(zip(("boxes", "scores", "class_ids"), detected(BOX), strict=True)) | {argument: unaligned}
+        with pytest.raises(ValueError, match=f"update: {argument} must be aligned, got an unaligned view"):
+            tracking.create("sort").update(**arguments)
