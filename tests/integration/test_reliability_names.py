@@ -146,7 +146,6 @@ def test_two_thousand_names_stay_in_the_folder(walled):
         assert path.is_file() and not path.is_symlink() and path.parent == out
         assert name.endswith(".png") and len(name.encode()) < 256 and not name.startswith("."), name
         assert not set(name) & set('\0\n\r\x1b\x7f<>:"/\\|?*%'), name
-    assert "pw" not in " ".join(written)
 
 
 def test_names_are_cut_and_cleaned_to_the_end():
