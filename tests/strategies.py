@@ -1,8 +1,17 @@
-"""Hard cases and hypothesis strategies that the tests of the ops share."""
+"""Hard cases, hypothesis strategies and the size of counted tests, which all tests share."""
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+
+SCALE = float(os.environ.get("YOLOKKN_TEST_SCALE", "1"))  # a nightly run multiplies what the tests count
+
+
+def scaled(count: int) -> int:
+    """How many cases to run where CI runs `count`: times YOLOKKN_TEST_SCALE, at least 1."""
+    return max(int(count * SCALE), 1)
 
 
 def random_boxes(rng: np.random.Generator, count: int, size: float = 100.0) -> np.ndarray:

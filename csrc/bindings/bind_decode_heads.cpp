@@ -27,8 +27,17 @@ std::vector<float> factors_of(py::handle scale_xy, size_t heads) {
   if (py::isinstance<py::float_>(scale_xy) || py::isinstance<py::int_>(scale_xy)) {
     return std::vector<float>(heads, py::cast<float>(scale_xy));
   }
+  const auto refuse = [&] {
+    throw py::type_error(std::string(kName) + ": scale_xy must be a number or one for each head, got " +
+                         py::cast<std::string>(py::repr(scale_xy)));
+  };
   std::vector<float> factors;
-  for (const auto value : py::cast<py::sequence>(scale_xy)) factors.push_back(py::cast<float>(value));
+  if (!py::isinstance<py::sequence>(scale_xy)) refuse();
+  try {
+    for (const auto value : py::cast<py::sequence>(scale_xy)) factors.push_back(py::cast<float>(value));
+  } catch (const py::cast_error&) {
+    refuse();
+  }
   require_as_many("scale_xy", factors.size(), heads);
   return factors;
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 
@@ -10,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.graph.darknet_models import EVERY_LAYER, TINY, random_floats, write_model, write_weights
+from tests.strategies import scaled
 from yolokkn.errors import ModelError
 from yolokkn.graph import darknet_to_onnx, model_cost, parse_model
 from yolokkn.graph.darknet_cfg import read_cfg
 from yolokkn.graph.darknet_layers import plan_network
 
-SCALE = int(os.environ.get("YOLOKKN_FUZZ_SCALE", "1"))  # a nightly run multiplies the mutations
 HEAD = TINY[TINY.index("[yolo]") :]
 
 
@@ -189,7 +188,7 @@ def test_mutated_cfgs(tmp_path):
     rng = np.random.default_rng(0)
     cfg = write_model(tmp_path, EVERY_LAYER)
     refused = accepted = 0
-    for k in range(2000 * SCALE):
+    for k in range(scaled(2000)):
         cfg.write_text(mutate_text(rng, EVERY_LAYER))
         try:
             network = plan_network(read_cfg(cfg))
@@ -210,7 +209,7 @@ def test_random_bytes_as_cfg_and_weights(tmp_path):
     rng = np.random.default_rng(1)
     cfg = write_model(tmp_path, TINY)
     text, weights = cfg.read_bytes(), (tmp_path / "model.weights").read_bytes()
-    for _ in range(1000 * SCALE):
+    for _ in range(scaled(1000)):
         cfg.write_bytes(mutate_bytes(rng, text))
         (tmp_path / "model.weights").write_bytes(mutate_bytes(rng, weights))
         try:
@@ -242,7 +241,7 @@ def test_mutated_onnx_files(tmp_path):
     small = darknet_to_onnx(write_model(tmp_path, TINY))
     rng = np.random.default_rng(2)
     refused = accepted = 0
-    for k in range(4000 * SCALE):
+    for k in range(scaled(4000)):
         data = mutate_bytes(rng, whole if k % 4 == 0 else small)
         try:
             model = parse_model(data)

@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ops.heads import assert_same, random_anchors, random_options, random_values
+from tests.strategies import scaled
 from yolokkn import ops
 
-ROUNDS = 150  # about 150 * 200 anchors for each decoder
+ROUNDS = scaled(150)  # about 150 * 200 anchors for each decoder
 
 
 def rounds(seed):

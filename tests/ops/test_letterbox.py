@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.strategies import scaled
 from yolokkn import ops
 from yolokkn.geometry import LETTERBOX_RULES, Letterbox
 
@@ -184,7 +185,7 @@ def test_ten_thousand_odd_sizes():
     rng = np.random.default_rng(10)
     frame = random_image((1, 8192 * 4))
     out = np.empty((3, 24, 24), np.float32)
-    for case in range(10_000):
+    for case in range(scaled(10_000)):
         h, w = (int(rng.choice([1, 2, 3, rng.integers(1, 60), rng.integers(1, 2000)])) for _ in range(2))
         if h * w > frame.shape[1]:
             h = max(frame.shape[1] // w, 1)
@@ -209,7 +210,7 @@ def test_twenty_thousand_wrong_arrays():
     rng = random.Random(15)
     dtypes = [np.uint8, np.int8, np.float32, np.float64, np.uint16, bool, object, ">f4", "S1"]
     accepted = 0
-    for _ in range(20_000):
+    for _ in range(scaled(20_000)):
         image = np.zeros([rng.randrange(6) for _ in range(rng.randrange(1, 5))], rng.choice(dtypes))
         if rng.random() < 0.7:
             image = np.zeros((4, 6, 3), np.uint8)
@@ -230,6 +231,7 @@ def test_twenty_thousand_wrong_arrays():
 
 DIGEST = """
 import hashlib, numpy as np
+from tests.strategies import scaled
 from yolokkn import ops
 from yolokkn.geometry import Letterbox
 rng, digest = np.random.default_rng(1), hashlib.sha256()

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ops.heads import SPECIAL
-from tests.strategies import COUNTS, random_boxes
+from tests.strategies import COUNTS, random_boxes, scaled
 from yolokkn import ops
 
 
@@ -38,7 +38,7 @@ def small_case(rng):
 
 def test_many_cases_equal_brute_force():
     rng = np.random.default_rng(13)  # csrc/tests/test_nms.cpp runs 100,000
-    for _ in range(4000):
+    for _ in range(scaled(4000)):
         boxes, scores, ids, threshold, limit = small_case(rng)
         got = ops.nms(boxes, scores, ids, iou_threshold=threshold, max_detections=limit)
         np.testing.assert_array_equal(got, brute_force(boxes, scores, ids, threshold, limit))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.clips import frames_by_pyav, picture, read_all, rotate_mp4, write_clip
+from tests.strategies import scaled
 from yolokkn.errors import SourceError, SourceWarning
 from yolokkn.runtime.sources import open_source
 from yolokkn.runtime.sources.timestamps import Timestamps
@@ -59,7 +60,7 @@ def test_variable_frame_times_are_kept(tmp_path):
 
 def test_timestamps_rise_whatever_comes():
     rng = np.random.default_rng(0)
-    for _ in range(2000):
+    for _ in range(scaled(2000)):
         jumps = rng.choice([0.0, 0.04, -5.0, 1e6, -1e6], 20, p=[0.2, 0.5, 0.1, 0.1, 0.1])
         times = [None if rng.random() < 0.2 else float(t) for t in rng.normal(0, 10) + np.cumsum(jumps)]
         clock = Timestamps(None if rng.random() < 0.5 else 30.0)
@@ -99,7 +100,7 @@ def test_bit_flips_are_counted_and_passed_over(tmp_path):
     rng = np.random.default_rng(1)
     whole = np.frombuffer(write_clip(tmp_path / "a.mkv", 60).read_bytes(), np.uint8)
     skipped, path = 0, tmp_path / "b.mkv"
-    for _ in range(60):
+    for _ in range(scaled(60)):
         data = whole.copy()
         at = rng.integers(len(data) // 20, len(data), 20)
         data[at] ^= (1 << rng.integers(0, 8, 20)).astype(np.uint8)

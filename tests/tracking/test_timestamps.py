@@ -3,18 +3,19 @@
 import numpy as np
 import pytest
 
+from tests.strategies import scaled
 from tests.tracking.scenes import crowd, detected, hostile_times
 from yolokkn import tracking
 from yolokkn.tracking.reference import MAX_STEP, MIN_STEP, Clock
 
 
 @pytest.mark.parametrize("name", tracking.TRACKERS)
-def test_ids_survive_ten_thousand_hostile_clocks(name):
+def test_ids_survive_hostile_clocks(name):
     rng = np.random.default_rng(0)
     tracker = tracking.create(name)
     starts = np.array([[10, 10, 60, 110], [200, 50, 260, 200], [400, 300, 430, 380]], np.float32)
     scores, class_ids = np.full(3, 0.9, np.float32), np.zeros(3, np.int32)
-    for _ in range(10_000):
+    for _ in range(scaled(5_000)):
         tracker.reset()
         speed = rng.uniform(-0.3, 0.3, (3, 2)).astype(np.float32)
         boxes, shift = starts, np.tile(speed, 2)

@@ -59,8 +59,8 @@ def file_name_for(source: str, fallback: str) -> str:
     shown = without_credentials(source).replace("\\", "/").rstrip("/")
     name = PurePosixPath(shown).name if shown else ""
     stem = PureWindowsPath(name).stem if name not in ("", ".", "..") else ""
-    stem = _UNSAFE.sub("_", stem).strip(". ")
-    stem = stem.encode("utf-8", "replace")[:180].decode("utf-8", "ignore")
+    stem = stem.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate becomes "?"
+    stem = _UNSAFE.sub("_", stem).strip(". ").encode("utf-8")[:180].decode("utf-8", "ignore").strip(". ")
     if not stem or _DEVICE_NAMES.match(stem):
         return f"{fallback}{'_' + stem if stem else ''}"
     return stem
