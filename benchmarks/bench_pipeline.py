@@ -47,7 +47,7 @@ def run_rate(model: str, source: str, threads: int, frames: int, suffix: str) ->
     ledger = yolokkn.LatencyLedger()
     with tempfile.TemporaryDirectory() as folder:
         save = [f"{folder}/out{suffix}"] if suffix else []
-        run = yolokkn.track(source, model=loaded, save=save, ledger=ledger, threads=threads)
+        run = yolokkn.track(source, model=loaded, save=save, ledger=ledger)
         count, started = 0, time.perf_counter()
         for _ in run:
             count += 1

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         refuse_existing(path, args.overwrite)
     dataset = CocoDataset.load(annotations)
     with progress(len(dataset.images), args.quiet) as advance:
-        results = collect_coco_results(model, dataset, images, iou_type, args.threads, advance)
+        results = collect_coco_results(model, dataset, images, iou_type, advance)
     if results_file is not None:
         write_results(results_file, results)
     metrics = evaluate_coco(dataset, results, iou_type=cast(IouType, iou_type))

@@ -57,7 +57,6 @@ def collect_coco_results(
     dataset: CocoDataset,
     images: Path,
     iou_type: str = "bbox",
-    threads: int | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Run a model over every image of a dataset.
@@ -67,7 +66,6 @@ def collect_coco_results(
         dataset: Whose images and categories.
         images: Folder of the images.
         iou_type: "bbox", "segm" (adds RLE masks) or "keypoints".
-        threads: Threads of the network; all cores by default.
         advance: Called after each image.
 
     Returns:
@@ -84,7 +82,7 @@ def collect_coco_results(
     by_path = {str(path): image for path, image in zip(paths, dataset.images, strict=True)}
     results: list[dict[str, Any]] = []
     num_done = 0
-    config = PipelineConfig.for_source(False, threads)
+    config = PipelineConfig.for_source(False, model.backend.threads)
     source = open_source(paths)
     with warnings.catch_warnings(), run_pipeline(source, model, config=config) as pipeline:
         warnings.simplefilter("ignore", SourceWarning)  # an unreadable image is an error here, below

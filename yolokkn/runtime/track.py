@@ -97,7 +97,7 @@ def _run(
     if policy is not None:
         PipelineConfig(policy=policy)
     uris = [save] if isinstance(save, (str, Path)) else list(save)
-    return _frames(source, model, tracker, settings, uris, policy, ledger, options.get("threads"))
+    return _frames(source, model, tracker, settings, uris, policy, ledger)
 
 
 def _frames(
@@ -108,7 +108,6 @@ def _frames(
     uris: list[str | Path],
     policy: Any,
     ledger: Any,
-    threads: int | None,
 ) -> Iterator[tuple[Frame, Detections]]:
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
@@ -119,7 +118,7 @@ def _frames(
             refuse_own_source(uri, frames)
             sink = open_sink(uri, frame_rate=frames.frame_rate, category_ids=category_ids(model))
             sinks.append(stack.enter_context(sink))
-        config = configure(frames.is_live, policy, threads)
+        config = configure(frames.is_live, policy, model.backend.threads)
         pipeline = run_pipeline(frames, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
         yield from stack.enter_context(pipeline)
 

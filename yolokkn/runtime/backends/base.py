@@ -19,6 +19,7 @@ class Backend(ABC):
         inputs: Inputs in the model's order.
         outputs: Outputs in the model's order; None where a size is free.
         metadata: What the model file says of itself.
+        threads: Threads of all runs together; None takes every core.
         op_types: Kinds of the graph's nodes; None where they cannot be seen.
     """
 
@@ -28,6 +29,7 @@ class Backend(ABC):
     outputs: tuple[TensorSpec, ...]
     metadata: Mapping[str, str]
     op_types: frozenset[str] | None = None
+    threads: int | None = None
 
     @abstractmethod
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

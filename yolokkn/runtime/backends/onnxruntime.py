@@ -54,7 +54,7 @@ class OnnxRuntimeBackend(Backend):
         self.op_types = frozenset(node.op_type for node in parsed.graph.node)
         self._name = parsed.name
         self._content = parsed.to_bytes()  # what was checked is what runs
-        self._threads = threads
+        self.threads = threads
         self._device = device
         self._open_session(num_requests)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
@@ -67,7 +67,7 @@ class OnnxRuntimeBackend(Backend):
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.inter_op_num_threads = 1
-        options.intra_op_num_threads = max((self._threads or available_cores()) // num_requests, 1)
+        options.intra_op_num_threads = max((self.threads or available_cores()) // num_requests, 1)
         self._num_requests = num_requests
         try:
             self._session = ort.InferenceSession(self._content, options, providers=_PROVIDERS[self._device])
@@ -78,7 +78,7 @@ class OnnxRuntimeBackend(Backend):
         """Return a session whose threads are shared among so many runs at once."""
         if num_requests == self._num_requests:
             return self
-        return OnnxRuntimeBackend(self._content, device=self._device, threads=self._threads, num_requests=num_requests)
+        return OnnxRuntimeBackend(self._content, device=self._device, threads=self.threads, num_requests=num_requests)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session; feeds are bound where they lie, without a copy."""

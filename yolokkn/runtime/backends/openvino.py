@@ -48,7 +48,7 @@ class OpenVinoBackend(Backend):
         self._name = parsed.name
         self._device = device
         self._content = parsed.to_bytes()  # what was checked is what runs
-        self._threads = threads
+        self.threads = threads
         self._core = openvino.Core()
         try:
             self._graph = self._core.read_model(self._content)
@@ -64,8 +64,8 @@ class OpenVinoBackend(Backend):
             config["PERFORMANCE_HINT"] = "LATENCY"
         else:
             config["NUM_STREAMS"] = num_requests
-        if self._threads is not None:
-            config["INFERENCE_NUM_THREADS"] = self._threads
+        if self.threads is not None:
+            config["INFERENCE_NUM_THREADS"] = self.threads
         try:
             self._compiled = self._core.compile_model(self._graph, self._device.upper(), config)
         except RuntimeError as error:
@@ -79,7 +79,7 @@ class OpenVinoBackend(Backend):
         """Return the network compiled for so many streams, each with its own request."""
         if num_requests == self._num_requests:
             return self
-        return OpenVinoBackend(self._content, device=self._device, threads=self._threads, num_requests=num_requests)
+        return OpenVinoBackend(self._content, device=self._device, threads=self.threads, num_requests=num_requests)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Infer with a free request, waiting for one if all are busy."""
