@@ -241,7 +241,7 @@ def test_evaluation_of_nothing_found(tmp_path, iou_type):
     outputs = {"output0": table} | ({"output1": np.ones((1, 2, 16, 16), F4)} if iou_type == "segm" else {})
     metadata = {"task": task, "names": "{0: 'c'}"} | ({"kpt_shape": "[17, 3]"} if iou_type == "keypoints" else {})
     model = yolokkn.load(recorded_model(outputs, metadata=metadata))
-    results = collect_coco_results(model, dataset, tmp_path, iou_type, threads=1)
+    results = collect_coco_results(model, dataset, tmp_path, iou_type)
     assert results == [] == coco_rows(model(PICTURE), 1, [5], iou_type)
     assert evaluate_coco(dataset, results, iou_type=iou_type)["AP"] == 0
 
