@@ -15,9 +15,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from yolokkn.ops import _native
+from yolokkn.ops.arguments import explain_kinds
 from yolokkn.ops.candidates import Candidates
 
 
+@explain_kinds
 def decode_channels(
     output: np.ndarray,
     num_classes: int,
@@ -57,6 +59,7 @@ def decode_channels(
     )
 
 
+@explain_kinds
 def decode_rows(
     output: np.ndarray,
     num_classes: int,

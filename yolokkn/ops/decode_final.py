@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from yolokkn.ops import _native
+from yolokkn.ops.arguments import explain_kinds
 from yolokkn.ops.candidates import Candidates
 
 
+@explain_kinds
 def decode_queries(
     boxes: np.ndarray,
     logits: np.ndarray,
@@ -55,6 +57,7 @@ def decode_queries(
     )
 
 
+@explain_kinds
 def decode_final(
     boxes: np.ndarray,
     scores: np.ndarray,
@@ -99,6 +102,7 @@ def decode_final(
     )
 
 
+@explain_kinds
 def decode_table(
     output: np.ndarray,
     num_classes: int | None = None,
@@ -132,6 +136,7 @@ def decode_table(
     return Candidates(*_native.decode_table(output, num_classes, score_threshold, max_candidates, class_mask))
 
 
+@explain_kinds
 def gather_extras(
     output: np.ndarray, anchor_index: np.ndarray, *, first: int, count: int, channel_major: bool
 ) -> np.ndarray:

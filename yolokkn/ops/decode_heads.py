@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from yolokkn.ops import _native
+from yolokkn.ops.arguments import explain_kinds
 from yolokkn.ops.candidates import Candidates
 
 
+@explain_kinds
 def decode_heads(
     heads: Sequence[np.ndarray],
     *,

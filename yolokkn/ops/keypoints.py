@@ -6,8 +6,10 @@ import numpy as np
 
 from yolokkn.geometry import Letterbox
 from yolokkn.ops import _native
+from yolokkn.ops.arguments import explain_kinds
 
 
+@explain_kinds
 def inverse_letterbox(boxes: np.ndarray, geometry: Letterbox, *, clip: bool = True) -> np.ndarray:
     """Map boxes from input pixels to frame pixels: (v - pad) / gain in float32, as `Letterbox.to_frame`.
 
@@ -31,6 +33,7 @@ def inverse_letterbox(boxes: np.ndarray, geometry: Letterbox, *, clip: bool = Tr
     return _native.inverse_letterbox(boxes, geometry, clip)
 
 
+@explain_kinds
 def decode_keypoints(extras: np.ndarray, num_keypoints: int, geometry: Letterbox, *, clip: bool = True) -> np.ndarray:
     """Turn the extra columns of a pose model into keypoints of the frame.
 

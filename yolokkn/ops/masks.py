@@ -9,9 +9,11 @@ import numpy as np
 
 from yolokkn.geometry import Letterbox
 from yolokkn.ops import _native
+from yolokkn.ops.arguments import explain_kinds
 from yolokkn.types import Masks
 
 
+@explain_kinds
 def assemble_masks(coeffs: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray, geometry: Letterbox) -> Masks:
     """Assemble instance masks from prototypes, at the frame's resolution and only inside the boxes.
 
@@ -53,6 +55,7 @@ def assemble_masks(coeffs: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray
     return Masks(data, crops, (int(geometry.image_hw[0]), int(geometry.image_hw[1])))
 
 
+@explain_kinds
 def encode_rle(masks: Masks) -> list[dict[str, Any]]:
     """Encode masks as COCO's compressed run lengths, byte for byte as pycocotools does; the frame is never painted.
 
@@ -76,6 +79,7 @@ def encode_rle(masks: Masks) -> list[dict[str, Any]]:
     return _native.encode_rle(*_fields("encode_rle", masks))
 
 
+@explain_kinds
 def decode_rle(rles: Sequence[Mapping[str, Any]]) -> Masks:
     """Decode COCO run lengths.
 
@@ -111,6 +115,7 @@ def decode_rle(rles: Sequence[Mapping[str, Any]]) -> Masks:
     return Masks(data, crops, frame_hw)
 
 
+@explain_kinds
 def paint_masks(masks: Masks, out: np.ndarray | None = None) -> np.ndarray:
     """Paint every mask at the size of the frame.
 
@@ -139,6 +144,7 @@ def paint_masks(masks: Masks, out: np.ndarray | None = None) -> np.ndarray:
     return out
 
 
+@explain_kinds
 def mask_polygons(masks: Masks) -> list[list[np.ndarray]]:
     """Trace the outermost borders of each mask's 8-connected components.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from yolokkn.ops import _native
+from yolokkn.ops.arguments import explain_kinds
 
 
+@explain_kinds
 def nms(
     boxes: np.ndarray,
     scores: np.ndarray,

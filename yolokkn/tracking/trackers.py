@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.ops import _native
+from yolokkn.ops.arguments import explain_kinds
 from yolokkn.tracking.settings import (
     ByteTrackSettings,
     ClassPolicy,
@@ -165,6 +166,7 @@ def create(name: str, *, frame_rate: float = 30.0, class_policy: ClassPolicy = "
     return cls(make_settings(cls.settings_type, name, settings), frame_rate=frame_rate, class_policy=class_policy)
 
 
+@explain_kinds
 def assign(costs: np.ndarray, max_cost: float) -> np.ndarray:
     """Solve the gated assignment exactly.
 
