@@ -124,9 +124,10 @@ def _frames(
 
 
 def tracker_settings() -> set[str]:
-    """Return the names of every tracker's settings."""
+    """Return the names of every tracker's settings, less those that mean the detections' thresholds here (SORT has such)."""
     kinds = (tracking.SortSettings, tracking.ByteTrackSettings)
-    return {"class_policy"} | {f.name for kind in kinds for f in fields(kind)}
+    names = {"class_policy"} | {f.name for kind in kinds for f in fields(kind)}
+    return names - {f.name for f in fields(DecodeOptions)}
 
 
 def category_ids(model: Model) -> tuple[int, ...] | None:
