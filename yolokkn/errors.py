@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class YolokknError(RuntimeError):
     """Base of every error that is about a model, a file or a stream rather than about an argument."""
@@ -33,3 +35,22 @@ class MissingDependencyError(YolokknError):
 
 class SourceWarning(UserWarning):
     """A source gave fewer frames than it promised: truncated, damaged or skipped ones."""
+
+
+def did_you_mean(word: str, legal: Iterable[str], *, form: str = "{}", cutoff: float = 0.6) -> str:
+    """Return the end of an error that names the legal word nearest to a wrong one; nothing where none is near.
+
+    Args:
+        word: What came.
+        legal: What may come.
+        form: How the word is shown, for `str.format`.
+        cutoff: Least likeness, 0 to 1, as `difflib.get_close_matches` takes it.
+
+    Example:
+        >>> did_you_mean("tracc", ["track", "predict"])
+        '; did you mean track?'
+    """
+    import difflib
+
+    near = difflib.get_close_matches(word, list(legal), 1, cutoff)
+    return f"; did you mean {form.format(near[0])}?" if near else ""

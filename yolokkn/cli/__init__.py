@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 
 from yolokkn._version import __version__
+from yolokkn.errors import did_you_mean
 
 VERBS = {
     "track": "track objects through a video, a stream, pictures or a file of detections",
@@ -49,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(verb, VERBS)
         print(f"yolokkn: error: no verb {verb!r}{hint}; there are {', '.join(VERBS)}", file=sys.stderr)
         return 2
     try:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from yolokkn.errors import YolokknError
+from yolokkn.errors import YolokknError, did_you_mean
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -93,8 +92,7 @@ class Parser(argparse.ArgumentParser):
 
     def _unknown(self, token: str) -> str:
         key = token.lstrip("-").partition("=")[0].replace("_", "-")
-        near = difflib.get_close_matches(key, list(self._options()), 1)
-        hint = f"; did you mean --{near[0]}?" if near else ""
+        hint = did_you_mean(key, self._options(), form="--{}")
         if "/" in token or "." in token:
             return f"unexpected argument {token!r}: one source only; quote a pattern, as 'photos/*.jpg'"
         return f"unknown option {token!r}{hint}"

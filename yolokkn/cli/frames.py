@@ -21,10 +21,10 @@ from yolokkn.errors import SourceWarning
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import POLICIES, Pipeline, run_pipeline
-from yolokkn.runtime.sinks import VIDEO_SUFFIXES, Sink, open_sink
+from yolokkn.runtime.sinks import VIDEO_SUFFIXES, Sink
 from yolokkn.runtime.sources import Source, open_source
 from yolokkn.runtime.timing import LatencyLedger
-from yolokkn.runtime.track import category_ids, configure, refuse_own_source
+from yolokkn.runtime.track import configure, open_sinks
 from yolokkn.types import Detections, Tracks
 
 
@@ -102,13 +102,7 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
         uris = save_uris(args, verb, source)
         if args.stats:
             refuse_existing(Path(args.stats), args.overwrite)
-        sinks = []
-        for uri in uris:
-            refuse_own_source(uri, source)
-            sink = open_sink(
-                uri, frame_rate=source.frame_rate, overwrite=args.overwrite, category_ids=category_ids(model)
-            )
-            sinks.append(stack.enter_context(sink))
+        sinks = open_sinks(stack, uris, source, model, overwrite=args.overwrite)
         tracker = make_tracker(source.frame_rate) if make_tracker else None
         pipeline = stack.enter_context(
             run_pipeline(source, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)

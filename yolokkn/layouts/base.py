@@ -5,16 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from yolokkn import ops
 from yolokkn.errors import LayoutError
 from yolokkn.geometry import LetterboxRule
 from yolokkn.layouts.metadata import ModelFacts
-
-if TYPE_CHECKING:
-    from yolokkn.ops import Candidates
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -167,7 +165,7 @@ class Layout(ABC):
     preprocess: Preprocess = field(default_factory=Preprocess)
 
     @abstractmethod
-    def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> Candidates:
+    def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Turn one item of the batch into candidates in input pixels.
 
         Args:
@@ -181,6 +179,14 @@ class Layout(ABC):
         """Return masks and keypoints of chosen anchors: (N,) int64 as `decode` numbered them."""
         return Extras()
 
+    def limits(self, options: DecodeOptions) -> dict[str, Any]:
+        """Return the arguments that every decoder of `yolokkn.ops` takes."""
+        return {
+            "score_threshold": options.score_threshold,
+            "max_candidates": options.max_candidates,
+            "class_mask": self.class_mask(options),
+        }
+
     def class_mask(self, options: DecodeOptions) -> np.ndarray | None:
         """Return (num_classes,) bool, the classes to keep; None keeps all."""
         if options.classes is None:
@@ -191,6 +197,43 @@ class Layout(ABC):
                 raise ValueError(f"classes: each must be within 0 and {self.num_classes - 1}, got {class_id}")
             mask[class_id] = True
         return mask
+
+
+@dataclass(frozen=True)
+class HeadLayout(Layout):
+    """A layout of one head, whose rows or channels end with mask coefficients or keypoints where the model has them.
+
+    Attributes:
+        head: Name of the output.
+        prototypes: Name of the output that the mask coefficients weigh; empty without masks.
+        num_extras: Coefficients or keypoint values a detection.
+    """
+
+    channel_major: ClassVar[bool] = False
+
+    head: str = ""
+    prototypes: str = ""
+    num_extras: int = 0
+
+    @property
+    @abstractmethod
+    def first_extra(self) -> int:
+        """Column or channel of the first extra."""
+
+    def extras(self, outputs: Outputs, item: int, anchor_index: np.ndarray) -> Extras:
+        """Gather mask coefficients or keypoints."""
+        if not self.num_extras:
+            return Extras()
+        rows = ops.gather_extras(
+            outputs[self.head][item],
+            anchor_index,
+            first=self.first_extra,
+            count=self.num_extras,
+            channel_major=self.channel_major,
+        )
+        if self.prototypes:
+            return Extras(mask_coeffs=rows, prototypes=outputs[self.prototypes][item])
+        return Extras(keypoints=rows)
 
 
 @dataclass(frozen=True)

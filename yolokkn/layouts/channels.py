@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from yolokkn import ops
 from yolokkn.errors import LayoutError
 from yolokkn.layouts.base import (
     DecodeOptions,
-    Extras,
-    Layout,
+    HeadLayout,
     ModelSignature,
     Outputs,
     Recognition,
@@ -26,15 +23,12 @@ from yolokkn.layouts.metadata import ModelFacts
 
 
 @dataclass(frozen=True)
-class ChannelsLayout(Layout):
+class ChannelsLayout(HeadLayout):
     """(B, 4 + classes + extras, A): cx cy w h, class scores, then mask coefficients or keypoints."""
 
     name: ClassVar[str] = "v8"
+    channel_major: ClassVar[bool] = True
     summary: ClassVar[str] = "(B, 4+classes, A): cx cy w h and class scores, as YOLOv8, v9, 11, 12 and 26 export"
-
-    head: str = ""
-    prototypes: str = ""
-    num_extras: int = 0
 
     @classmethod
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsLayout:
@@ -43,31 +37,19 @@ class ChannelsLayout(Layout):
         rows = _rows(signature, sizes(head))
         return cls(count_classes(rows, 4, facts, "rows"), head=head.name)
 
+    @property
+    def first_extra(self) -> int:
+        """Behind the box and the class scores."""
+        return 4 + self.num_classes
+
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Decode the head; see `yolokkn.ops.decode_channels`."""
         return ops.decode_channels(
             outputs[self.head][item],
             self.num_classes,
-            score_threshold=options.score_threshold,
             multi_label=options.multi_label,
-            max_candidates=options.max_candidates,
-            class_mask=self.class_mask(options),
+            **self.limits(options),
         )
-
-    def extras(self, outputs: Outputs, item: int, anchor_index: np.ndarray) -> Extras:
-        """Gather mask coefficients or keypoints."""
-        if not self.num_extras:
-            return Extras()
-        rows = ops.gather_extras(
-            outputs[self.head][item],
-            anchor_index,
-            first=4 + self.num_classes,
-            count=self.num_extras,
-            channel_major=True,
-        )
-        if self.prototypes:
-            return Extras(mask_coeffs=rows, prototypes=outputs[self.prototypes][item])
-        return Extras(keypoints=rows)
 
     @classmethod
     def recognise(cls, signature: ModelSignature, facts: ModelFacts) -> Recognition:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
 
-from yolokkn.errors import LayoutError
+from yolokkn.errors import LayoutError, did_you_mean
 from yolokkn.layouts.base import Layout, ModelSignature
 from yolokkn.layouts.channels import ChannelsLayout, ChannelsPoseLayout, ChannelsSegLayout
 from yolokkn.layouts.heads import DarknetLayout, V5RawLayout
@@ -95,8 +94,7 @@ def _fitting(signature: ModelSignature, facts: ModelFacts) -> list[Choice]:
 def _named(signature: ModelSignature, facts: ModelFacts, name: str, reason: str) -> Choice:
     cls = LAYOUTS.get(ALIASES.get(name, name))
     if cls is None:
-        near = difflib.get_close_matches(name, layout_names(), 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, layout_names())
         raise ValueError(f"layout: must be one of {', '.join(layout_names())}, got {name!r}{hint}")
     try:
         return Choice(cls.build(signature, facts), reason, is_certain=True)

@@ -64,10 +64,8 @@ class DarknetLayout(Layout):
             input_hw=input_hw,
             formula=self.formula,
             scale_xy=self.scale_xy,
-            score_threshold=options.score_threshold,
             multi_label=options.multi_label,
-            max_candidates=options.max_candidates,
-            class_mask=self.class_mask(options),
+            **self.limits(options),
         )
 
     @classmethod

@@ -53,9 +53,7 @@ class RtDetrLayout(Layout):
             outputs["scores"][item],
             outputs["labels"][item].astype(np.int32),
             num_classes=self.num_classes,
-            score_threshold=options.score_threshold,
-            max_candidates=options.max_candidates,
-            class_mask=self.class_mask(options),
+            **self.limits(options),
         )
 
     @classmethod
@@ -101,9 +99,7 @@ class RfDetrLayout(Layout):
             num_classes=self.num_classes,
             input_hw=input_hw,
             top_k=min(_NUM_QUERIES, options.max_detections),
-            score_threshold=options.score_threshold,
-            max_candidates=options.max_candidates,
-            class_mask=self.class_mask(options),
+            **self.limits(options),
         )
 
     def extras(self, outputs: Outputs, item: int, anchor_index: np.ndarray) -> Extras:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from yolokkn import ops
 from yolokkn.errors import LayoutError
 from yolokkn.layouts.base import (
     DecodeOptions,
-    Extras,
-    Layout,
+    HeadLayout,
     ModelSignature,
     Outputs,
     Preprocess,
@@ -32,15 +29,12 @@ YOLOX_INPUT = Preprocess(rule="topleft", swap_rb=False, scale=(1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True)
-class RowsLayout(Layout):
+class RowsLayout(HeadLayout):
     """(B, rows, 5 + classes + extras): box, objectness, class scores."""
 
     box_format: ClassVar[str] = "cxcywh"
     anchors_per_cell: ClassVar[int] = 1
 
-    head: str = ""
-    prototypes: str = ""
-    num_extras: int = 0
     strides: tuple[int, ...] = (8, 16, 32)
 
     @classmethod
@@ -60,6 +54,11 @@ class RowsLayout(Layout):
         """Fit a detection model to the layout; LayoutError where it does not."""
         return cls.fit(signature, facts)
 
+    @property
+    def first_extra(self) -> int:
+        """Behind the box, the objectness and the class scores."""
+        return 5 + self.num_classes
+
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Decode the head; see `yolokkn.ops.decode_rows`."""
         return ops.decode_rows(
@@ -69,24 +68,9 @@ class RowsLayout(Layout):
             box_format=self.box_format,
             strides=self.strides,
             input_hw=input_hw,
-            score_threshold=options.score_threshold,
             multi_label=options.multi_label,
-            max_candidates=options.max_candidates,
-            class_mask=self.class_mask(options),
+            **self.limits(options),
         )
-
-    def extras(self, outputs: Outputs, item: int, anchor_index: np.ndarray) -> Extras:
-        """Gather mask coefficients."""
-        if not self.num_extras:
-            return Extras()
-        coeffs = ops.gather_extras(
-            outputs[self.head][item],
-            anchor_index,
-            first=5 + self.num_classes,
-            count=self.num_extras,
-            channel_major=False,
-        )
-        return Extras(mask_coeffs=coeffs, prototypes=outputs[self.prototypes][item])
 
 
 class V5Layout(RowsLayout):

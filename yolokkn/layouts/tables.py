@@ -11,7 +11,7 @@ from yolokkn import ops
 from yolokkn.errors import LayoutError
 from yolokkn.layouts.base import (
     DecodeOptions,
-    Extras,
+    HeadLayout,
     Layout,
     ModelSignature,
     Outputs,
@@ -28,16 +28,12 @@ UNNAMED_CLASSES = 1000  # a table does not tell how many classes there are; ids 
 
 
 @dataclass(frozen=True)
-class TableLayout(Layout):
+class TableLayout(HeadLayout):
     """(B, M, 6 + extras): x1 y1 x2 y2 score class, then mask coefficients or keypoints; nothing to suppress."""
 
     name: ClassVar[str] = "end2end"
     summary: ClassVar[str] = "(B, M, 6): x1 y1 x2 y2 score class, as YOLOv10, 26 or an export with NMS inside gives"
     needs_nms: ClassVar[bool] = False
-
-    head: str = ""
-    prototypes: str = ""
-    num_extras: int = 0
 
     @classmethod
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> TableLayout:
@@ -46,26 +42,18 @@ class TableLayout(Layout):
         _table(signature, sizes(head), 6, per_cell=False)
         return cls(facts.num_classes or UNNAMED_CLASSES, head=head.name)
 
+    @property
+    def first_extra(self) -> int:
+        """Behind the box, the score and the class."""
+        return 6
+
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Read the table; see `yolokkn.ops.decode_table`."""
         return ops.decode_table(
             outputs[self.head][item],
             self.num_classes,
-            score_threshold=options.score_threshold,
-            max_candidates=options.max_candidates,
-            class_mask=self.class_mask(options),
+            **self.limits(options),
         )
-
-    def extras(self, outputs: Outputs, item: int, anchor_index: np.ndarray) -> Extras:
-        """Gather mask coefficients or keypoints."""
-        if not self.num_extras:
-            return Extras()
-        rows = ops.gather_extras(
-            outputs[self.head][item], anchor_index, first=6, count=self.num_extras, channel_major=False
-        )
-        if self.prototypes:
-            return Extras(mask_coeffs=rows, prototypes=outputs[self.prototypes][item])
-        return Extras(keypoints=rows)
 
     @classmethod
     def recognise(cls, signature: ModelSignature, facts: ModelFacts) -> Recognition | None:
@@ -165,9 +153,7 @@ class EfficientNmsLayout(Layout):
             outputs["det_classes"][item].astype(np.int32),
             num_classes=self.num_classes,
             count=count,
-            score_threshold=options.score_threshold,
-            max_candidates=options.max_candidates,
-            class_mask=self.class_mask(options),
+            **self.limits(options),
         )
 
     @classmethod

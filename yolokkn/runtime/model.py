@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from yolokkn import ops
+from yolokkn.errors import did_you_mean
 from yolokkn.geometry import Letterbox
 from yolokkn.layouts import DecodeOptions, TensorSpec
 from yolokkn.runtime.backends import Backend
@@ -114,9 +114,7 @@ class Model:
             return int(asked)
         if asked in self.class_names:
             return self.class_names.index(asked)
-        near = difflib.get_close_matches(asked, self.class_names, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"classes: {self.name} has no class {asked!r}{hint}")
+        raise ValueError(f"classes: {self.name} has no class {asked!r}{did_you_mean(asked, self.class_names)}")
 
     def __repr__(self) -> str:
         h, w = self.input_hw

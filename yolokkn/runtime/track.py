@@ -15,7 +15,7 @@ from yolokkn.layouts import DecodeOptions
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
-from yolokkn.runtime.sinks import open_sink
+from yolokkn.runtime.sinks import Sink, open_sink
 from yolokkn.runtime.sources import DEFAULT_FRAME_RATE, Source, open_source
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.types import Detections, Frame, Tracks
@@ -113,11 +113,7 @@ def _frames(
         frames = stack.enter_context(open_source(source))
         if isinstance(tracker, str):
             tracker = tracking.create(tracker, frame_rate=frames.frame_rate or DEFAULT_FRAME_RATE, **settings)
-        sinks = []
-        for uri in uris:
-            refuse_own_source(uri, frames)
-            sink = open_sink(uri, frame_rate=frames.frame_rate, category_ids=category_ids(model))
-            sinks.append(stack.enter_context(sink))
+        sinks = open_sinks(stack, uris, frames, model)
         config = configure(frames.is_live, policy, model.backend.threads)
         pipeline = run_pipeline(frames, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
         yield from stack.enter_context(pipeline)
@@ -130,9 +126,20 @@ def tracker_settings() -> set[str]:
     return names - {f.name for f in fields(DecodeOptions)}
 
 
-def category_ids(model: Model) -> tuple[int, ...] | None:
-    """Return COCO's category id of each class, for a model of COCO's 80 classes."""
-    return COCO_CATEGORY_IDS if model.class_names == COCO80 else None
+def open_sinks(
+    stack: ExitStack, uris: Sequence[str | Path], source: Source, model: Model, *, overwrite: bool = False
+) -> list[Sink]:
+    """Open the places for a source's results, closed with the stack; none may be what the source reads.
+
+    COCO results carry COCO's category ids where the model has its 80 classes, else the class ids.
+    """
+    category_ids = COCO_CATEGORY_IDS if model.class_names == COCO80 else None
+    sinks = []
+    for uri in uris:
+        refuse_own_source(uri, source)
+        sink = open_sink(uri, frame_rate=source.frame_rate, overwrite=overwrite, category_ids=category_ids)
+        sinks.append(stack.enter_context(sink))
+    return sinks
 
 
 def refuse_own_source(uri: str | Path, source: Source) -> None:

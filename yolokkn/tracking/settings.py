@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
+
+from yolokkn.errors import did_you_mean
 
 ClassPolicy = Literal["strict", "agnostic"]
 CLASS_POLICIES: tuple[str, ...] = get_args(ClassPolicy)
@@ -18,8 +19,7 @@ def nearest(word: str, legal: Iterable[str]) -> str:
         >>> nearest("bytetrak", ["sort", "bytetrack"])
         "; did you mean 'bytetrack'?"
     """
-    found = difflib.get_close_matches(word, list(legal), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return did_you_mean(word, legal, form="{!r}", cutoff=0.5)
 
 
 def _number(owner: str, name: str, value: Any) -> float:

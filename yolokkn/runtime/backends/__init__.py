@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
+from yolokkn.errors import did_you_mean
 from yolokkn.runtime.backends.base import Backend
 
 BACKENDS = ("onnxruntime", "openvino")
@@ -37,6 +37,4 @@ def open_backend(
         from yolokkn.runtime.backends.openvino import OpenVinoBackend
 
         return OpenVinoBackend(model, device=device, threads=threads, num_requests=num_requests)
-    near = difflib.get_close_matches(name, BACKENDS, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"backend: must be one of {', '.join(BACKENDS)}, got {name!r}{hint}")
+    raise ValueError(f"backend: must be one of {', '.join(BACKENDS)}, got {name!r}{did_you_mean(name, BACKENDS)}")
