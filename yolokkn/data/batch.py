@@ -1,0 +1,58 @@
+"""What a network is trained on: pictures and targets of a batch, as torch tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The objects of all pictures of a batch, in one list of M.
+
+    Attributes:
+        image_index: (M,) int64 position of the object's picture in the batch.
+        boxes: (M, 4) float32 x1, y1, x2, y2 in pixels of the network's input.
+        class_ids: (M,) int64.
+        ignored: (M,) bool: crowd or difficult: no target, and its anchors are no background.
+        masks: (M, H/4, W/4) bool instance masks over the whole input; None where no picture has one.
+        has_mask: (M,) bool; None where masks is None.
+        keypoints: (M, K, 3) float32 x, y in input pixels, visibility 0, 1 or 2; None where no picture has them.
+    """
+
+    image_index: Tensor
+    boxes: Tensor
+    class_ids: Tensor
+    ignored: Tensor
+    masks: Tensor | None = None
+    has_mask: Tensor | None = None
+    keypoints: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def to(self, device: torch.device | str) -> Targets:
+        """Move every tensor."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Targets(**{k: None if v is None else v.to(device, non_blocking=True) for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures with their targets.
+
+    Attributes:
+        images: (B, 3, H, W) uint8 RGB; the trainer divides by 255 on the device.
+        targets: Their objects.
+        image_ids: What the dataset calls the pictures.
+    """
+
+    images: Tensor
+    targets: Targets
+    image_ids: tuple[str, ...]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move every tensor."""
+        return Batch(self.images.to(device, non_blocking=True), self.targets.to(device), self.image_ids)

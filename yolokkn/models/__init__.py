@@ -1,0 +1,1 @@
+"""Networks in PyTorch: blocks, one file per family, heads, presets."""

@@ -1,0 +1,1 @@
+"""Training: assigners, losses, schedule, checkpoints, the trainer."""

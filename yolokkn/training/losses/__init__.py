@@ -1,0 +1,1 @@
+"""Losses of detection heads: assigner, terms and reduction are separate values."""
