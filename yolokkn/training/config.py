@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from yolokkn.configuration import Located, build, parse_yaml, to_mapping
 from yolokkn.data.augment import AugmentConfig
-from yolokkn.errors import did_you_mean
+from yolokkn.errors import ConfigurationError, did_you_mean
 from yolokkn.training.losses import LOSSES
 
 
@@ -19,8 +20,27 @@ def _about(text: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:
     return field(default=default, metadata={"help": text, **more})
 
 
+def _mapping_about(text: str) -> Any:
+    return field(default_factory=dict, metadata={"help": text})
+
+
+class Stage:
+    """What all stages share: numbers are checked against the limits that their fields state."""
+
+    def __post_init__(self) -> None:
+        for one in fields(self):  # type: ignore[arg-type]
+            value, meta = getattr(self, one.name), one.metadata
+            low, high, choices = meta.get("low"), meta.get("high"), meta.get("choices")
+            if (low is not None and not value >= low) or (high is not None and not value <= high):
+                rule = f"within {low} and {high}" if high is not None else f"{low} or more"
+                raise ValueError(f"{one.name} must be {rule}, got {value!r}")
+            if choices is not None and value not in choices():
+                hint = did_you_mean(value, choices())
+                raise ValueError(f"{one.name} must be one of {', '.join(choices())}, got {value!r}{hint}")
+
+
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Stage):
     """Which network.
 
     `yolokkn train --help` lists what each field means.
@@ -37,7 +57,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Stage):
     """Which pictures, and how they are read."""
 
     data: str = _about("folder or data.yaml of the labelled pictures", "")
@@ -50,31 +70,32 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class LossConfig(Stage):
     """What is minimised."""
 
     loss: str = _about("name of the loss", "task_aligned", choices=lambda: tuple(LOSSES))
-    reduction: Literal["sum", "mean"] = _about("sum over the anchors of a picture, or their mean", "sum")
-    loss_options: Mapping[str, float] = _about("options of the loss, as name:value,name:value", {})
+    reduction: Literal["auto", "sum", "mean", "targets"] = _about(
+        "sums over anchors are divided by pictures, by anchors, or by targets; auto: the loss's own", "auto"
+    )
+    loss_options: Mapping[str, Any] = _mapping_about("options of the loss, as name:value,name:value")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "loss_options", dict(self.loss_options))
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `build_loss` takes."""
+        return {**self.loss_options, **({} if self.reduction == "auto" else {"reduction": self.reduction})}
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Stage):
     """How a step is made of gradients."""
 
     optimizer: Literal["adamw", "sgd"] = _about("adamw or sgd (Nesterov)", "adamw")
     lr0: float = _about("learning rate after the warm-up; 0: 0.001 for adamw, 0.01 for sgd", 0.0, low=0.0)
     momentum: float = _about("momentum of sgd, first beta of adamw", 0.9, low=0.0, high=0.9999)
     weight_decay: float = _about("decay of weights; never of biases and norms", 0.01, low=0.0)
-    lr_scale: Mapping[str, float] = _about("factors of lr0 for parts of the network, as backbone:0.1,neck:0.5", {})
+    lr_scale: Mapping[str, float] = _mapping_about("factors of lr0 for parts of the network, as backbone:0.1,neck:0.5")
     accumulate: int = _about("batches whose gradients make one step; their mean is taken", 1, low=1)
     clip: float = _about("largest norm of a step's gradient; 0: no limit", 10.0, low=0.0)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lr_scale", dict(self.lr_scale))
 
     @property
     def base_lr(self) -> float:
@@ -83,7 +104,7 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
-class ScheduleConfig:
+class ScheduleConfig(Stage):
     """How long, and how the learning rate moves."""
 
     epochs: int = _about("passes over the pictures", 100, low=1)
@@ -97,7 +118,7 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
-class EmaConfig:
+class EmaConfig(Stage):
     """The mean of the weights over the last steps, which is what is measured and exported."""
 
     ema: bool = _about("keep the mean of the weights", True)
@@ -106,7 +127,7 @@ class EmaConfig:
 
 
 @dataclass(frozen=True)
-class ValidateConfig:
+class ValidateConfig(Stage):
     """How the network is measured while it trains."""
 
     val_every: int = _about("measure every so many epochs; 0: at the end only", 1, low=0)
@@ -116,7 +137,7 @@ class ValidateConfig:
 
 
 @dataclass(frozen=True)
-class RuntimeConfig:
+class RuntimeConfig(Stage):
     """Where it runs and what it writes."""
 
     device: str = _about("cpu, cuda, cuda:1 ...; auto: a GPU where there is one", "auto")
@@ -152,13 +173,14 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return stages of plain values, fit for YAML and JSON; `read_config` takes them back."""
-        return {stage.name: _plain(getattr(self, stage.name)) for stage in fields(self)}
+        return {stage.name: to_mapping(getattr(self, stage.name)) for stage in fields(self)}
 
 
 STAGES: dict[str, type] = {f.name: get_type_hints(TrainConfig)[f.name] for f in fields(TrainConfig)}
 """Name of each stage and its class."""
 
 
+@lru_cache(maxsize=1)
 def settings() -> dict[str, tuple[str, dataclasses.Field[Any], Any]]:
     """Return every key with its stage, field and type: keys are unique over the stages."""
     found: dict[str, tuple[str, dataclasses.Field[Any], Any]] = {}
@@ -175,14 +197,14 @@ def read_config(content: Mapping[str, Any], base: TrainConfig | None = None, whe
     """Set the given keys; all others keep the base's values.
 
     Args:
-        content: Keys with their values, values being text or already numbers, lists ...; a stage's name may hold a
-            mapping of its keys.
+        content: Keys with their values, values being text (of a command line) or already numbers, lists ...; a stage's
+            name may hold a mapping of its keys.
         base: What is changed; the defaults.
         where: Named in errors: the command or the file.
 
     Raises:
-        ValueError: A key is unknown (the message names the nearest) or a value is out of its range.
-        TypeError: A value is of the wrong kind.
+        ConfigurationError: A key is unknown (the message names the nearest) or given twice, or a value is of the wrong
+            kind or out of its range.
 
     Example:
         >>> read_config({"lr0": "0.02", "data": "street/", "schedule": {"epochs": 5}}).optimizer.lr0
@@ -191,120 +213,70 @@ def read_config(content: Mapping[str, Any], base: TrainConfig | None = None, whe
     known = settings()
     changes: dict[str, dict[str, Any]] = {}
     for key, value in _flat(content, where).items():
-        if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
         stage, about, kind = known[key]
-        changes.setdefault(stage, {})[key] = _checked(where, about, kind, value)
+        changes.setdefault(stage, {})[about.name] = _read_value(kind, value)
     config = base or TrainConfig()
-    stages = {s: dataclasses.replace(getattr(config, s), **values) for s, values in changes.items()}
+    stages = {
+        stage: build(STAGES[stage], {**to_mapping(getattr(config, stage)), **values}, where)
+        for stage, values in changes.items()
+    }
     return dataclasses.replace(config, **stages)
 
 
 def _flat(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the keys of all stages in one mapping."""
+    known = settings()
     flat: dict[str, Any] = {}
-    for key, value in content.items():
-        name = str(key).replace("-", "_")
-        is_stage = name in STAGES and (isinstance(value, Mapping) or value is None)
-        for inner, one in (value or {}).items() if is_stage else ((name, value),):
-            if inner in flat:
-                raise ValueError(f"{where}: {inner} is given twice")
-            flat[str(inner)] = one
-            if is_stage and settings().get(str(inner), (name,))[0] != name:
-                raise ValueError(f"{where}: {inner} belongs to {settings()[str(inner)][0]}, not to {name}")
+    for top, value in content.items():
+        name = str(top).replace("-", "_")
+        is_stage = name in STAGES and (value is None or isinstance(value, Mapping))
+        for raw, one in (value or {}).items() if is_stage else ((name, value),):
+            key = str(raw).replace("-", "_")
+            at = content.where(top) if isinstance(content, Located) else where
+            if key not in known:
+                raise ConfigurationError(f"{at}: unknown key {str(raw)[:80]!r}{did_you_mean(key, known)}")
+            if is_stage and known[key][0] != name:
+                raise ConfigurationError(f"{at}: {key} belongs to {known[key][0]}, not to {name}")
+            if key in flat:
+                raise ConfigurationError(f"{at}: {key} is given twice")
+            flat[key] = one
     return flat
 
 
-def _checked(where: str, about: dataclasses.Field[Any], kind: Any, value: Any) -> Any:
-    name = about.name
-    result = _convert(f"{where}: {name}", kind, value)
-    low, high, choices = (about.metadata.get(k) for k in ("low", "high", "choices"))
-    if (low is not None and not result >= low) or (high is not None and not result <= high):
-        rule = f"within {low} and {high}" if high is not None else f"{low} or more"
-        raise ValueError(f"{where}: {name} must be {rule}, got {value!r}")
-    if choices is not None and result not in choices():
-        raise ValueError(
-            f"{where}: {name} must be one of {', '.join(choices())}, got {value!r}{did_you_mean(result, choices())}"
-        )
-    return result
+_WORDS = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
 
 
-_YES, _NO = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
-
-
-def _convert(where: str, kind: Any, value: Any) -> Any:  # one branch a kind of field
+def _read_value(kind: Any, value: Any) -> Any:
+    """Turn the text of a command line into what the field's kind is written as; what is no text, or no such, passes."""
     origin, args = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        text = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
-        if text not in args:
-            raise ValueError(f"{where} must be one of {', '.join(map(str, args))}, got {value!r}")
-        return text
-    if origin in (Union, UnionType):
-        if value is None or (isinstance(value, str) and value.lower() == "none"):
-            return None
-        return _convert(where, next(a for a in args if a is not type(None)), value)
+    if origin is tuple and args == (int, int):
+        return _read_size(value)
+    if not isinstance(value, str) or kind in (str, Path) or origin is Literal:
+        return value
     if kind is bool:
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() in _YES + _NO:
-            return str(value).lower() in _YES
-        raise ValueError(f"{where} must be true or false, got {value!r}")
-    if kind in (int, float):
-        return _number(where, kind, value)
-    if kind is str or kind is Path:
-        if not isinstance(value, (str, Path)):
-            raise TypeError(f"{where} must be text, got {value!r}")
-        return kind(value)
+        return _WORDS.get(value.lower(), value)
+    if origin is tuple and (args[-1] is str or args[0] is str):
+        return [part.strip() for part in value.strip("[]() ").split(",") if part.strip()]
+    if origin in (dict, Mapping) or (origin or kind) is Mapping:
+        return _read_pairs(value)
     if origin is tuple:
-        return _tuple(where, args, value)
-    return _mapping(where, value)
+        return parse_yaml("[" + value.strip("[]() ") + "]")
+    return parse_yaml(value) if value.strip() else value
 
 
-def _number(where: str, kind: type, value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise TypeError(f"{where} must be a number, got {value!r}")
-    try:
-        number = kind(value) if isinstance(value, str) or kind is float or value == int(value) else None
-    except (ValueError, OverflowError):
-        number = None
-    if number is None or number != number or number in (float("inf"), float("-inf")):
-        raise ValueError(f"{where} must be {'a whole' if kind is int else 'a finite'} number, got {value!r}")
-    return number
-
-
-def _tuple(where: str, args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    is_size = args == (int, int)
+def _read_size(value: Any) -> Any:
+    """Read 640, "640", "384x640" or [384, 640] (height, width)."""
     if isinstance(value, str):
-        text = value.strip("[]() ")
-        parts: list[Any] = [p.strip() for p in text.replace("x", ",").split(",")] if is_size else text.split(",")
-        value = [p.strip() if isinstance(p, str) else p for p in parts if p]
-    elif isinstance(value, (int, float)) and is_size:
+        parts = [part.strip() for part in value.strip("[]() ").replace("x", ",").split(",")]
+        value = [int(p) for p in parts] if all(p.isdecimal() for p in parts) else value
+    if isinstance(value, int) and not isinstance(value, bool):
         value = [value]
-    if not isinstance(value, (list, tuple)):
-        raise TypeError(f"{where} must be a list, got {value!r}")
-    if is_size:
-        value = [*value, *value] if len(value) == 1 else value
-    if args[-1] is Ellipsis:
-        return tuple(_convert(where, args[0], v) for v in value)
-    if len(value) != len(args):
-        raise ValueError(f"{where} must have {len(args)} values, got {value!r}")
-    return tuple(_convert(where, kind, v) for kind, v in zip(args, value, strict=True))
+    return [*value, *value] if isinstance(value, list) and len(value) == 1 else value
 
 
-def _mapping(where: str, value: Any) -> dict[str, float]:
-    if isinstance(value, str):
-        pairs = [part.partition(":") for part in value.strip("{} ").split(",") if part.strip()]
-        value = {name.strip(): number for name, colon, number in pairs if colon} if all(p[1] for p in pairs) else None
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where} must be name:value pairs such as backbone:0.1,neck:0.5")
-    return {str(k): _number(f"{where}.{k}", float, v) for k, v in value.items()}
-
-
-def _plain(stage: Any) -> dict[str, Any]:
-    def plain(value: Any) -> Any:
-        if isinstance(value, Path):
-            return str(value)
-        if isinstance(value, Mapping):
-            return {k: plain(v) for k, v in value.items()}
-        return [plain(v) for v in value] if isinstance(value, tuple) else value
-
-    return {f.name: plain(getattr(stage, f.name)) for f in fields(stage)}
+def _read_pairs(value: str) -> Any:
+    """Read "backbone:0.1,neck:0.5"."""
+    pairs = [part.partition(":") for part in value.strip("{} ").split(",") if part.strip()]
+    if not all(colon for _, colon, _ in pairs):
+        return value
+    return {name.strip(): parse_yaml(text.strip()) for name, _, text in pairs}

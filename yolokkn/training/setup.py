@@ -180,9 +180,7 @@ def build_parts(
     spec = make_spec(config, task, data.train)
     network = make_network(config, spec, say)
     seed_everything(runtime.seed, world.rank)
-    loss = build_loss(
-        config.loss.loss, network.head, reduction=config.loss.reduction, average=world.average, **config.loss.loss_options
-    )  # fmt: skip
+    loss = build_loss(config.loss.loss, network.head, average=world.average, **config.loss.options)
     loader = _loader(config, data.train, world, plain=False)
     plain = _loader(config, data.train, world, plain=True) if config.schedule.plain_share > 0 else None
     teacher = make_teacher(config, spec, world) if make_teacher is not None and runtime.teacher else None

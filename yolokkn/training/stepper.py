@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from yolokkn.data.batch import Batch
-from yolokkn.models.outputs import HeadOutputs
 from yolokkn.training.config import TrainConfig
 from yolokkn.training.distributed import World, synchronise_batch_norm
 from yolokkn.training.ema import Ema
 from yolokkn.training.guard import NonFiniteError, write_report
+from yolokkn.training.losses.selection import in_float32
 from yolokkn.training.optimizer import build_optimizer, set_learning_rate
 from yolokkn.training.teaching import Teacher
 
@@ -177,15 +176,13 @@ class Stepper:
         dtype = torch.bfloat16 if self._half == "bf16" else torch.float16
         with torch.autocast(self.world.device.type, dtype, enabled=self._half != "off"):
             outputs = self.module(images)
-        outputs = _in_float32(outputs)
+        outputs = in_float32(outputs)
         value = self._loss(outputs, batch.targets)
         total, terms = value.total, dict(value.terms)
         if self._teacher is not None:
             for name, term in self._teacher.loss(outputs, batch).items():
                 total = total + term
                 terms[name] = term.detach()
-        if self.world.size > 1:  # every parameter gets a gradient in every process, if only zero
-            total = total + 0.0 * sum(t.sum() for t in _tensors(outputs))
         return total, terms
 
     def _agree(
@@ -216,13 +213,3 @@ class Stepper:
             )
         raise NonFiniteError(f"training stopped: NaN or infinity in another process at step {number}; see its report")
 
-
-def _tensors(outputs: HeadOutputs) -> list[Tensor]:
-    values = (outputs.boxes, outputs.objectness, outputs.classes, outputs.mask_coeffs, outputs.keypoints)
-    return [v for v in (*values, outputs.prototypes) if v is not None]
-
-
-def _in_float32(outputs: HeadOutputs) -> HeadOutputs:
-    names = ("boxes", "objectness", "classes", "mask_coeffs", "keypoints", "prototypes")
-    values = {name: getattr(outputs, name) for name in names}
-    return dataclasses.replace(outputs, **{k: None if v is None else v.float() for k, v in values.items()})
