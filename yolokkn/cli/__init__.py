@@ -12,6 +12,7 @@ from yolokkn.errors import did_you_mean
 VERBS = {
     "track": "track objects through a video, a stream, pictures or a file of detections",
     "predict": "detect objects in pictures or a video",
+    "train": "train a network on labelled pictures",
     "info": "say what a model file is: inputs, outputs, layout, classes, cost",
     "evaluate": "measure a model's accuracy on labelled data (coco)",
 }

@@ -1,1 +1,27 @@
 """Networks in PyTorch: blocks, one file per family, heads, presets."""
+
+from yolokkn.models.build import build_model, preset, presets
+from yolokkn.models.network import Network
+from yolokkn.models.outputs import (
+    AnchorGrid,
+    HeadOutputs,
+    HeadSpec,
+    decode_boxes,
+    decode_distances,
+    decode_keypoints,
+)
+from yolokkn.models.spec import ModelSpec
+
+__all__ = [
+    "AnchorGrid",
+    "HeadOutputs",
+    "HeadSpec",
+    "ModelSpec",
+    "Network",
+    "build_model",
+    "decode_boxes",
+    "decode_distances",
+    "decode_keypoints",
+    "preset",
+    "presets",
+]

@@ -1,0 +1,39 @@
+"""A run within a number of minutes: how many steps fit, corrected while it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Budget:
+    """Plans the steps of a run that must end in time.
+
+    Measurements get a share of the time; the last one and the checkpoints are kept back for.
+
+    Attributes:
+        seconds: What the run may take, from its first to its last second.
+        step_s: Seconds of a step, a running mean.
+        measure_s: Seconds of the last measurement of AP, or an estimate.
+    """
+
+    seconds: float
+    step_s: float = 0.0
+    measure_s: float = 0.0
+
+    MEASURE_SHARE = 0.15
+    KEPT_BACK = 0.03
+
+    def saw_step(self, seconds: float) -> None:
+        """Take in how long a step took, waiting for data included."""
+        self.step_s = seconds if self.step_s == 0 else 0.95 * self.step_s + 0.05 * seconds
+
+    def total_steps(self, step: int, elapsed_s: float) -> int:
+        """Return how many steps the run will have when `step` are done after `elapsed_s`."""
+        left = self.seconds * (1 - self.KEPT_BACK) - elapsed_s - 1.5 * self.measure_s
+        more = left * (1 - self.MEASURE_SHARE) / max(self.step_s, 1e-6)
+        return step + max(int(more), 0)
+
+    def wants_measure(self, since_s: float) -> bool:
+        """Tell whether a measurement is due when the last was so long ago."""
+        return since_s * self.MEASURE_SHARE >= self.measure_s

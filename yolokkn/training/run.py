@@ -1,0 +1,65 @@
+"""A run from its configuration to its end: the folder, the parts, the loop, the plots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from yolokkn.configuration import dump_yaml
+from yolokkn.errors import MissingDependencyError
+from yolokkn.files import write_atomically
+from yolokkn.models import ModelSpec
+from yolokkn.training.config import TrainConfig
+from yolokkn.training.distributed import World
+from yolokkn.training.progress import Display
+from yolokkn.training.run_folder import CONFIG, METRICS, find_resume, make_run_folder
+from yolokkn.training.setup import build_parts
+from yolokkn.training.teaching import Teacher
+from yolokkn.training.trainer import Outcome, Trainer
+from yolokkn.training.validate import Measured
+
+
+def start(config: TrainConfig, world: World, display: Display) -> Outcome:
+    """Train as a configuration says.
+
+    Args:
+        config: Of the run; with `resume` it goes on in that run's folder.
+        world: The processes.
+        display: Where words go.
+
+    Returns:
+        How it ended. A signal ends it in order: the state is saved, and the reason is "interrupted".
+    """
+    resumed = find_resume(config.runtime.resume) if config.runtime.resume else None
+    folder = resumed.parent if resumed else None
+    if folder is None and world.is_main:
+        folder = make_run_folder(config.runtime.project, config.runtime.name)
+    folder = Path(world.from_main(folder))  # type: ignore[arg-type]
+    parts = build_parts(config, folder, world, display.line, make_teacher=_make_teacher)
+    if world.is_main and resumed is None:
+        write_atomically(folder / CONFIG, dump_yaml(config.to_dict()))
+        write_atomically(folder / "model.json", parts.spec.to_json() + "\n")
+    display.line(f"run: {folder}")
+
+    def on_measured(measured: Measured, epoch: int, is_last: bool) -> None:
+        write_atomically(
+            folder / "metrics.json",
+            json.dumps({"epoch": epoch, **{k: m.to_dict() for k, m in measured.metrics.items()}}, indent=2) + "\n",
+        )
+        if is_last:
+            for metrics in measured.metrics.values():
+                display.line(metrics.table(per_class=True))
+
+    trainer = Trainer(parts, config, folder, world, display, on_measured)
+    if resumed is not None:
+        trainer.resume(resumed)
+        display.line(f"going on after step {trainer.position.step} (epoch {trainer.position.epoch + 1})")
+    return trainer.train()
+
+
+def _make_teacher(config: TrainConfig, spec: ModelSpec, world: World) -> Teacher:
+    try:
+        from yolokkn.training.teacher import make_teacher  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise MissingDependencyError(f"train: this version has no teacher: {error}") from error
+    return make_teacher(config, spec, world)
