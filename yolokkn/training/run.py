@@ -14,7 +14,7 @@ from yolokkn.training.distributed import World
 from yolokkn.training.progress import Display
 from yolokkn.training.run_folder import CONFIG, METRICS, find_resume, make_run_folder
 from yolokkn.training.setup import build_parts
-from yolokkn.training.teaching import Teacher
+from yolokkn.training.teacher import make_teacher
 from yolokkn.training.trainer import Outcome, Trainer
 from yolokkn.training.validate import Measured
 
@@ -35,7 +35,7 @@ def start(config: TrainConfig, world: World, display: Display) -> Outcome:
     if folder is None and world.is_main:
         folder = make_run_folder(config.runtime.project, config.runtime.name)
     folder = Path(world.from_main(folder))  # type: ignore[arg-type]
-    parts = build_parts(config, folder, world, display.line, make_teacher=_make_teacher)
+    parts = build_parts(config, folder, world, display.line, make_teacher=make_teacher)
     if world.is_main and resumed is None:
         write_atomically(folder / CONFIG, dump_yaml(config.to_dict()))
         write_atomically(folder / "model.json", parts.spec.to_json() + "\n")
@@ -55,11 +55,3 @@ def start(config: TrainConfig, world: World, display: Display) -> Outcome:
         trainer.resume(resumed)
         display.line(f"going on after step {trainer.position.step} (epoch {trainer.position.epoch + 1})")
     return trainer.train()
-
-
-def _make_teacher(config: TrainConfig, spec: ModelSpec, world: World) -> Teacher:
-    try:
-        from yolokkn.training.teacher import make_teacher  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise MissingDependencyError(f"train: this version has no teacher: {error}") from error
-    return make_teacher(config, spec, world)

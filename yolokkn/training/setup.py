@@ -113,7 +113,9 @@ def make_spec(config: TrainConfig, task: str, train: Dataset) -> ModelSpec:
     if stage.anchors == "kmeans":
         if spec.anchors is None:
             raise ValueError(f"train: anchors must be preset for {stage.model}, which has no anchors")
-        anchors = kmeans_anchors(train, num_anchors=sum(map(len, spec.anchors)), imgsz=stage.imgsz, levels=len(spec.anchors))
+        anchors = kmeans_anchors(
+            train, num_anchors=sum(map(len, spec.anchors)), imgsz=stage.imgsz, levels=len(spec.anchors)
+        )
         spec = dataclasses.replace(spec, anchors=anchors)
     return spec
 
@@ -146,7 +148,10 @@ def make_network(config: TrainConfig, spec: ModelSpec, say: Callable[[str], None
         count, missing = load_weights(network, load_checkpoint(path).select("model"))
         if not count:
             raise ModelError(f"{path.name}: has no weight that fits the network")
-        say(f"{path.name}: {count} tensors taken, {len(missing)} start anew" + (f" ({missing[0]} ...)" if missing else ""))
+        say(
+            f"{path.name}: {count} tensors taken, {len(missing)} start anew"
+            + (f" ({missing[0]} ...)" if missing else "")
+        )
     return network
 
 
@@ -183,11 +188,13 @@ def build_parts(
     loss = build_loss(config.loss.loss, network.head, average=world.average, **config.loss.options)
     loader = _loader(config, data.train, world, plain=False)
     plain = _loader(config, data.train, world, plain=True) if config.schedule.plain_share > 0 else None
-    teacher = make_teacher(config, spec, world) if make_teacher is not None and runtime.teacher else None
+    teacher = make_teacher(config, spec, world) if make_teacher is not None and config.teacher.teacher else None
     steps = max(-(-len(loader) // config.optimizer.accumulate), 1) * config.schedule.epochs
     stepper = Stepper(network, loss, config, world, folder, steps, teacher)
     num = sum(p.numel() for p in network.parameters())
-    say(f"{config.model.model}: {num / 1e6:.2f} M parameters, {task}, {spec.num_classes} classes, {len(data.train)} pictures")
+    say(
+        f"{config.model.model}: {num / 1e6:.2f} M parameters, {task}, {spec.num_classes} classes, {len(data.train)} pictures"
+    )
     return Parts(spec, stepper, loader, plain, _validator(config, data, spec, world))
 
 

@@ -204,9 +204,7 @@ def truth_rows(sample: Sample, image_id: int) -> tuple[CocoImage, list[dict[str,
     return CocoImage(image_id, sample.image_id or str(image_id), height, width), rows
 
 
-def build_truth(
-    pictures: Iterable[tuple[CocoImage, list[dict[str, Any]]]], class_names: Sequence[str]
-) -> CocoDataset:
+def build_truth(pictures: Iterable[tuple[CocoImage, list[dict[str, Any]]]], class_names: Sequence[str]) -> CocoDataset:
     """Join what `truth_rows` gave, numbering the annotations from 1."""
     ordered = sorted(pictures, key=lambda picture: picture[0].id)
     annotations = [row for _, rows in ordered for row in rows]
