@@ -96,6 +96,26 @@ class ChannelsPoseLayout(ChannelsLayout):
         return cls(num_classes, "pose", count, head=head.name, num_extras=count * values)
 
 
+class ChannelsSegPoseLayout(ChannelsLayout):
+    """The same with mask coefficients, prototypes and keypoints: one model for all."""
+
+    name = "v8-seg-pose"
+    summary = "(B, 4+classes+32+K*3, A) and prototypes (B, 32, H/4, W/4): masks and keypoints, as yolokkn exports"
+
+    @classmethod
+    def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsSegPoseLayout:
+        """Fit a model of masks and keypoints to the layout; LayoutError where it does not."""
+        head, prototypes = head_and_prototypes(signature)
+        if facts.keypoint_shape is None:
+            raise LayoutError("the number of keypoints (kpt_shape) is not in the metadata")
+        count, values = facts.keypoint_shape
+        num_extras = sizes(prototypes)[0] + count * values
+        num_classes = count_classes(_rows(signature, sizes(head)), 4 + num_extras, facts, "rows")
+        return cls(
+            num_classes, "segment-pose", count, head=head.name, prototypes=prototypes.name, num_extras=num_extras
+        )
+
+
 def _rows(signature: ModelSignature, head: tuple[int, ...]) -> int:
     rows, anchors = head
     if anchors not in anchor_counts(signature.input_hw):
