@@ -174,9 +174,9 @@ def build_parts(
         raise ValueError(f"train: batch must be a multiple of the {world.size} processes, got {config.data.batch}")
     task = find_task(config)
     data = open_data(config, task)
-    say(str(data.train.report))
+    say(data.train.report.text(limit=3))
     if data.val is not None:
-        say(str(data.val.report))
+        say(data.val.report.text(limit=3))
     spec = make_spec(config, task, data.train)
     network = make_network(config, spec, say)
     seed_everything(runtime.seed, world.rank)
