@@ -1,6 +1,8 @@
 """Networks in PyTorch: blocks, one file per family, heads, presets."""
 
 from yolokkn.models.build import build_model, preset, presets
+from yolokkn.models.deployable import Deployable
+from yolokkn.models.fuse import fuse
 from yolokkn.models.network import Network
 from yolokkn.models.outputs import (
     AnchorGrid,
@@ -14,6 +16,7 @@ from yolokkn.models.spec import ModelSpec
 
 __all__ = [
     "AnchorGrid",
+    "Deployable",
     "HeadOutputs",
     "HeadSpec",
     "ModelSpec",
@@ -22,6 +25,7 @@ __all__ = [
     "decode_boxes",
     "decode_distances",
     "decode_keypoints",
+    "fuse",
     "preset",
     "presets",
 ]
