@@ -14,7 +14,7 @@ VERBS = {
     "predict": "detect objects in pictures or a video",
     "train": "train a network on labelled pictures",
     "info": "say what a model file is: inputs, outputs, layout, classes, cost",
-    "evaluate": "measure a model's accuracy on labelled data (coco)",
+    "evaluate": "measure a model's accuracy on labelled data (coco, voc)",
 }
 
 
