@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from yolokkn.data import Dataset, build_loader, kmeans_anchors, open_dataset, remap
+from yolokkn.data import Dataset, Loader, build_loader, open_dataset, remap
 from yolokkn.errors import DataError, ModelError, did_you_mean
 from yolokkn.models import ModelSpec, build_model, presets
 from yolokkn.training.checkpoint import Checkpoint, load_checkpoint
@@ -113,9 +113,9 @@ def make_spec(config: TrainConfig, task: str, train: Dataset) -> ModelSpec:
     if stage.anchors == "kmeans":
         if spec.anchors is None:
             raise ValueError(f"train: anchors must be preset for {stage.model}, which has no anchors")
-        anchors = kmeans_anchors(
-            train, num_anchors=sum(map(len, spec.anchors)), imgsz=stage.imgsz, levels=len(spec.anchors)
-        )
+        from yolokkn.data import kmeans_anchors
+
+        anchors = kmeans_anchors(train, num_anchors=sum(map(len, spec.anchors)), imgsz=stage.imgsz, levels=len(spec.anchors))
         spec = dataclasses.replace(spec, anchors=anchors)
     return spec
 
@@ -148,10 +148,7 @@ def make_network(config: TrainConfig, spec: ModelSpec, say: Callable[[str], None
         count, missing = load_weights(network, load_checkpoint(path).select("model"))
         if not count:
             raise ModelError(f"{path.name}: has no weight that fits the network")
-        say(
-            f"{path.name}: {count} tensors taken, {len(missing)} start anew"
-            + (f" ({missing[0]} ...)" if missing else "")
-        )
+        say(f"{path.name}: {count} tensors taken, {len(missing)} start anew" + (f" ({missing[0]} ...)" if missing else ""))
     return network
 
 
@@ -179,30 +176,28 @@ def build_parts(
         raise ValueError(f"train: batch must be a multiple of the {world.size} processes, got {config.data.batch}")
     task = find_task(config)
     data = open_data(config, task)
-    say(str(data.train.report))
+    say(data.train.report.text(limit=3))
     if data.val is not None:
-        say(str(data.val.report))
+        say(data.val.report.text(limit=3))
     spec = make_spec(config, task, data.train)
     network = make_network(config, spec, say)
     seed_everything(runtime.seed, world.rank)
     loss = build_loss(config.loss.loss, network.head, average=world.average, **config.loss.options)
-    loader = _loader(config, data.train, world, plain=False)
-    plain = _loader(config, data.train, world, plain=True) if config.schedule.plain_share > 0 else None
+    loader = _loader(config, data.train, world)
     teacher = make_teacher(config, spec, world) if make_teacher is not None and config.teacher.teacher else None
     steps = max(-(-len(loader) // config.optimizer.accumulate), 1) * config.schedule.epochs
     stepper = Stepper(network, loss, config, world, folder, steps, teacher)
     num = sum(p.numel() for p in network.parameters())
-    say(
-        f"{config.model.model}: {num / 1e6:.2f} M parameters, {task}, {spec.num_classes} classes, {len(data.train)} pictures"
-    )
-    return Parts(spec, stepper, loader, plain, _validator(config, data, spec, world))
+    say(f"{config.model.model}: {num / 1e6:.2f} M parameters, {task}, {spec.num_classes} classes, {len(data.train)} pictures")
+    return Parts(spec, stepper, loader, _validator(config, data, spec, world))
 
 
-def _loader(config: TrainConfig, dataset: Dataset, world: World, *, plain: bool) -> Any:
-    augment = dataclasses.replace(config.augment, mosaic=0.0, mixup=0.0) if plain else config.augment
+def _loader(config: TrainConfig, dataset: Dataset, world: World) -> Loader:
+    stage = config.data
     return build_loader(
-        dataset, batch_size=config.data.batch // world.size, imgsz=config.model.imgsz, augment=augment,
-        workers=config.data.workers, seed=config.runtime.seed, rank=world.rank, world_size=world.size,
+        dataset, batch_size=stage.batch, imgsz=config.model.imgsz, augment=config.augment, workers=stage.workers,
+        seed=config.runtime.seed, rank=world.rank, world_size=world.size, multi_scale=stage.multi_scale,
+        pin_memory=world.device.type == "cuda", cache_folder=stage.cache_folder or None,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +59,13 @@ class Parts:
     Attributes:
         spec: The network's description.
         stepper: The network and all that changes it.
-        loader: Batches with all augmentation.
-        plain_loader: Batches without mosaic and mixup; None: the same.
+        loader: Batches of training.
         validator: Measures; None: nothing is measured.
     """
 
     spec: ModelSpec
     stepper: Stepper
     loader: Loader
-    plain_loader: Loader | None
     validator: Validator | None
 
 
@@ -185,8 +183,8 @@ class Trainer:
 
     def _groups(self) -> Iterator[tuple[list[Batch], float]]:
         """Give the batches of each step of the epoch, and the seconds that were spent waiting for them."""
-        position = self.position
-        loader = self.parts.plain_loader if position.is_plain and self.parts.plain_loader else self.parts.loader
+        position, loader, augment = self.position, self.parts.loader, self.config.augment
+        loader.config = replace(augment, mosaic=0.0, mixup=0.0, copy_paste=0.0) if position.is_plain else augment
         loader.set_epoch(position.epoch)
         loader.start_batch = position.batch
         batches = iter(loader)

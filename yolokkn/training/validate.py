@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from yolokkn.data.datasets import Dataset
 from yolokkn.data.sample import Sample
 from yolokkn.evaluation.coco import CocoAnnotation, CocoCategory, CocoDataset, CocoImage, CocoMetrics, evaluate_coco
-from yolokkn.models import Deployable
+from yolokkn.models import Network
+from yolokkn.models.deployable import Deployable
 from yolokkn.runtime.backends.torch import TorchBackend
 from yolokkn.runtime.evaluate import coco_rows
 from yolokkn.runtime.load import load
@@ -61,7 +61,7 @@ class Measured:
         return found
 
 
-def runtime_model(network: nn.Module, *, device: str = "cpu", **options: Any) -> Model:
+def runtime_model(network: Network, *, device: str = "cpu", **options: Any) -> Model:
     """Put a network behind the runtime: the same preprocessing, decoding and suppression as of an exported file.
 
     Args:
@@ -69,11 +69,10 @@ def runtime_model(network: nn.Module, *, device: str = "cpu", **options: Any) ->
         device: Where it runs.
         **options: As `yolokkn.load` takes them: score_threshold, multi_label ...
     """
-    deployable = Deployable(network)
-    height, width = deployable.network.spec.imgsz
+    deployable = Deployable(network, network.spec.imgsz)
     backend = TorchBackend(
         deployable,
-        input_hw=(height, width),
+        input_hw=network.spec.imgsz,
         device=device,
         output_names=deployable.output_names,
         metadata=deployable.metadata(),
@@ -116,7 +115,7 @@ class Validator:
         self.indices = sorted({int(i) for i in np.linspace(0, total - 1, count).round()}) if count else []
         self._truth: CocoDataset | None = None
 
-    def measure(self, network: nn.Module, advance: Callable[[], None] = lambda: None) -> Measured | None:
+    def measure(self, network: Network, advance: Callable[[], None] = lambda: None) -> Measured | None:
         """Run the network over the pictures and compare; the main process gets the figures, the others None.
 
         Args:
