@@ -11,6 +11,7 @@ from yolokkn.files import write_atomically
 from yolokkn.models import ModelSpec
 from yolokkn.training.config import TrainConfig
 from yolokkn.training.distributed import World
+from yolokkn.training.host_memory import keep_freed_memory
 from yolokkn.training.progress import Display
 from yolokkn.training.run_folder import CONFIG, METRICS, find_resume, make_run_folder
 from yolokkn.training.setup import build_parts
@@ -30,6 +31,8 @@ def start(config: TrainConfig, world: World, display: Display) -> Outcome:
     Returns:
         How it ended. A signal ends it in order: the state is saved, and the reason is "interrupted".
     """
+    if world.device.type == "cpu":
+        keep_freed_memory()
     resumed = find_resume(config.runtime.resume) if config.runtime.resume else None
     folder = resumed.parent if resumed else None
     if folder is None and world.is_main:
