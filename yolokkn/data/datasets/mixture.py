@@ -12,7 +12,7 @@ import numpy as np
 
 from yolokkn.configuration import build, read_yaml
 from yolokkn.data.datasets.assemble import Options
-from yolokkn.data.datasets.base import Dataset, concat, remap, split_by_hash
+from yolokkn.data.datasets.base import Dataset, concat, remap, split_by_hash, without_labels
 from yolokkn.errors import DataError, YolokknError
 
 
@@ -26,6 +26,7 @@ class Part:
         weight: How often its pictures come in an epoch of training.
         fifth: "all", "rest" (a fixed fifth of the pictures, by a hash of their names, is set aside) or "aside" (that fifth).
         classes: The dataset's name of a class to the mixture's, where they differ; null drops the class.
+        labelled: False leaves every label out: pictures for a teacher to label.
         unique: Leave out pictures whose file is the same, byte for byte, as an earlier one's of this part.
     """
 
@@ -34,6 +35,7 @@ class Part:
     weight: float = 1.0
     fifth: Literal["all", "rest", "aside"] = "all"
     classes: dict[str, str | None] = field(default_factory=dict)
+    labelled: bool = True
     unique: bool = False
 
 
@@ -89,7 +91,7 @@ def _open_part(root: Path, part: Part, names: tuple[str, ...], options: Options)
     path = root / Path(part.data).expanduser()
     try:
         dataset = open_dataset(path, part.split, task=task, check=options.check)
-        dataset = remap(dataset, names, part.classes)
+        dataset = remap(dataset, names, part.classes) if part.labelled else without_labels(dataset, names)
     except ValueError as error:
         raise DataError(f"open_dataset: {path}: {error}") from error
     if part.unique:
