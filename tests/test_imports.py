@@ -47,7 +47,7 @@ HEAVY = {
     "rich": ("yolokkn.cli",),
     "safetensors": ("yolokkn.training", "yolokkn.deploy"),
     "matplotlib": ("yolokkn.training",),
-    "yaml": ("yolokkn.data", "yolokkn.training", "yolokkn.cli"),
+    "yaml": ("yolokkn.safe_yaml", "yolokkn.data", "yolokkn.training", "yolokkn.cli"),
     "onnx": (),
     "pycocotools": (),
     "scipy": (),

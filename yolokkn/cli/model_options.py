@@ -15,7 +15,11 @@ from yolokkn.runtime.model import Model
 def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, iou: float = 0.7) -> None:
     """Add the options; `conf` None leaves the thresholds out (a verb that does not run pictures)."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model", metavar="FILE", help="an .onnx file, or darknet's .cfg or .weights")
+    group.add_argument(
+        "--model",
+        metavar="FILE|NAME",
+        help="an .onnx file, darknet's .cfg or .weights, or a name that yolokkn info lists",
+    )
     group.add_argument("--layout", metavar="NAME", help="what the outputs mean, where the file does not say")
     group.add_argument("--imgsz", type=size, metavar="N|HxW", help="input size, for a model of dynamic size")
     group.add_argument("--names", metavar="FILE|A,B", help="class names: a text file, one a line; a list; or coco")
@@ -48,9 +52,9 @@ def read_names(text: str | None) -> list[str] | str | None:
     return words(text)
 
 
-def load_model(args: argparse.Namespace, **options: Any) -> Model:
-    """Load the model that the command line names."""
-    if not args.model:
+def load_model(args: argparse.Namespace, *, default: bool = False, **options: Any) -> Model:
+    """Load the model that the command line names; with `default`, where it names none, the one that comes with the package."""
+    if not args.model and not default:
         raise ValueError("--model FILE must be given")
     anchors = None
     if args.anchors is not None:
@@ -59,7 +63,7 @@ def load_model(args: argparse.Namespace, **options: Any) -> Model:
         except ValueError as error:
             raise ValueError(f"--anchors must be JSON, got {args.anchors!r}: {error}") from None
     model = load(
-        args.model,
+        args.model or None,
         device=args.device,
         backend=args.backend,
         layout=args.layout,
