@@ -13,6 +13,7 @@ VERBS = {
     "track": "track objects through a video, a stream, pictures or a file of detections",
     "predict": "detect objects in pictures or a video",
     "info": "say what a model file is; without one, list the models that come with the package",
+    "data": "check, preview or draw labelled pictures; fit anchors to them",
     "evaluate": "measure a model's accuracy on labelled data (coco)",
 }
 
