@@ -90,7 +90,9 @@ def fill_rings(rings: Rings, hw: tuple[int, int], scale: float = 1.0, out: np.nd
     # filled at twice the size, and a pixel is set where two opposite quarters of it are, which is right on average.
     double: np.ndarray = np.zeros((2 * (y2 - y1), 2 * (x2 - x1)), np.uint8)
     shift = np.array((2 * x1 + 0.5, 2 * y1 + 0.5), np.float32)  # cv2 counts from the middle of pixel 0
-    fixed = [np.rint(np.clip((2 * scale) * ring - shift, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32) for ring in rings]
+    fixed = [
+        np.rint(np.clip((2 * scale) * ring - shift, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32) for ring in rings
+    ]
     cv2.fillPoly(double, fixed, 1, cv2.LINE_8, _SHIFT)
     np.bitwise_and(double[::2, ::2], double[1::2, 1::2], out=bitmap[y1:y2, x1:x2])
     return bitmap
