@@ -27,7 +27,7 @@ def colour_matrix(hue: float, saturation: float, value: float) -> np.ndarray:
     """
     angle = 2 * math.pi * hue
     cos, sin = math.cos(angle), math.sin(angle)
-    cross = _AXIS * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    cross = _AXIS * np.array([[0, 1, -1], [-1, 0, 1], [1, -1, 0]])
     turn = cos * np.eye(3) + sin * cross + (1 - cos) / 3
     fade = saturation * np.eye(3) + (1 - saturation) * np.tile(_LUMA, (3, 1))
     return np.asarray(value * fade @ turn, np.float32)
