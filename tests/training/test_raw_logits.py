@@ -12,7 +12,6 @@ from yolokkn.training.overlaps import iou
 @pytest.mark.parametrize("head", ["distance", "softplus", "v5", "darknet", "scaled", "tiny"])
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_optimised_logits_say_the_targets(name, head):
-    torch.set_num_threads(1)
     targets = four_pictures()
     outputs = make_outputs(HEADS[head], (96, 128), 4, spread=0.1)
     loss = build_loss(name, HEADS[head])
