@@ -1,0 +1,167 @@
+"""Masks as rings: closed polygons, filled by the even-odd rule; clipped, moved, and turned from and into bitmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from yolokkn.data.sample import Rings
+
+_SHIFT = 4  # cv2 fills at sixteenths of a pixel
+
+
+def clip_ring(ring: np.ndarray, region: Sequence[float]) -> np.ndarray:
+    """Cut a ring to an axis-aligned rectangle.
+
+    Args:
+        ring: (n, 2) x, y.
+        region: x1, y1, x2, y2.
+
+    Returns:
+        (m, 2) of the same dtype; m is 0 where nothing is left.
+
+    Source: I. Sutherland and G. Hodgman, Reentrant polygon clipping, 1974.
+
+    Example:
+        >>> clip_ring(np.array([[0, 0], [4, 0], [4, 2], [0, 2]], np.float32), (1, 0, 9, 9)).tolist()
+        [[1.0, 2.0], [1.0, 0.0], [4.0, 0.0], [4.0, 2.0]]
+    """
+    x1, y1, x2, y2 = region
+    low, high = ring.min(0), ring.max(0)
+    if low[0] >= x2 or high[0] <= x1 or low[1] >= y2 or high[1] <= y1:
+        return ring[:0]
+    for axis, limit, sign in ((0, x1, 1), (0, x2, -1), (1, y1, 1), (1, y2, -1)):
+        distance = (ring[:, axis] - limit) * sign
+        inside = distance >= 0
+        if inside.all():
+            continue
+        following, after = np.roll(ring, -1, 0), np.roll(distance, -1)
+        crosses = inside != np.roll(inside, -1)
+        t = np.divide(distance, distance - after, out=np.zeros_like(distance), where=crosses)
+        cuts = ring + t[:, None] * (following - ring)
+        cuts[:, axis] = limit
+        both = np.stack((ring, cuts), 1)
+        ring = both[np.stack((inside, crosses), 1)]
+        if len(ring) < 3:
+            return ring[:0]
+    return ring
+
+
+def clip_rings(rings: Rings, region: Sequence[float]) -> Rings:
+    """Cut the rings of a mask to a rectangle; those of which nothing is left go."""
+    clipped = (clip_ring(ring, region) for ring in rings)
+    return tuple(ring for ring in clipped if len(ring))
+
+
+def rings_bounds(rings: Rings) -> np.ndarray:
+    """Return the bounding box of a mask's rings: (4,) float32 xyxy; zeros where there are none."""
+    if not rings:
+        return np.zeros(4, np.float32)
+    points = np.concatenate(rings) if len(rings) > 1 else rings[0]
+    return np.concatenate((points.min(0), points.max(0))).astype(np.float32)
+
+
+def rings_area(rings: Rings) -> float:
+    """Return the area in square pixels: rings inside others count against them only if they run the other way."""
+    total = 0.0
+    for ring in rings:
+        x, y = ring[:, 0].astype(np.float64), ring[:, 1].astype(np.float64)
+        total += float(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y)) / 2
+    return abs(total)
+
+
+def fill_rings(rings: Rings, hw: tuple[int, int], scale: float = 1.0, out: np.ndarray | None = None) -> np.ndarray:
+    """Paint a mask.
+
+    Args:
+        rings: Its rings, in pixels.
+        hw: Height and width of the bitmap.
+        scale: Bitmap pixels per pixel of the rings.
+        out: (H, W) uint8 of zeros to paint into; None makes a new array.
+
+    Returns:
+        (H, W) uint8, 0 or 1.
+    """
+    import cv2
+
+    bitmap: np.ndarray = np.zeros(hw, np.uint8) if out is None else out
+    if not rings:
+        return bitmap
+    # A pixel is inside by its centre, and cv2 counts coordinates from the centre of pixel 0. It also paints the outline
+    # itself, half a pixel too much on each side: the ring is filled at twice the size and every second centre is taken.
+    big: np.ndarray = np.zeros((2 * hw[0], 2 * hw[1]), np.uint8)
+    limit = float(1 << 14)
+    unit = 2 * scale * (1 << _SHIFT)
+    fixed = [
+        np.rint(np.clip(ring * unit - (1 << (_SHIFT - 1)), -limit * 16, limit * 16)).astype(np.int32) for ring in rings
+    ]
+    cv2.fillPoly(big, fixed, 1, cv2.LINE_8, _SHIFT)
+    np.copyto(bitmap, big[::2, ::2] & big[1::2, ::2] & big[::2, 1::2] & big[1::2, 1::2])
+    return bitmap
+
+
+def mask_to_rings(mask: np.ndarray, origin: tuple[float, float] = (0.0, 0.0), tolerance_px: float = 0.5) -> Rings:
+    """Trace the outlines of a bitmap along the pixels' edges, holes too.
+
+    Args:
+        mask: (H, W), any value but 0 counts as set.
+        origin: x, y of the bitmap's corner.
+        tolerance_px: By how much an outline may be simplified; 0 keeps each step.
+
+    Returns:
+        Rings of 3 points or more.
+
+    Example:
+        >>> mask_to_rings(np.ones((2, 3), np.uint8))[0].tolist()
+        [[0.0, 0.0], [0.0, 2.0], [3.0, 2.0], [3.0, 0.0]]
+    """
+    import cv2
+
+    h, w = mask.shape
+    # Each pixel becomes 3 x 3 points of a grid of half pixels: outlines through points lie on the pixels' edges.
+    grid: np.ndarray = np.zeros((2 * h + 1, 2 * w + 1), np.uint8)
+    grid[1::2, 1::2] = mask != 0
+    grid = np.asarray(cv2.dilate(grid, np.ones((3, 3), np.uint8)))
+    outlines, _ = cv2.findContours(grid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    shift = np.array(origin, np.float32)
+    rings = []
+    for outline in outlines:
+        if tolerance_px > 0 and len(outline) > 8:
+            outline = cv2.approxPolyDP(outline, 2 * tolerance_px, True)
+        if len(outline) >= 3:
+            rings.append(outline.reshape(-1, 2).astype(np.float32) / 2 + shift)
+    return tuple(rings)
+
+
+def merge_overlapping(rings: Rings) -> Rings:
+    """Turn polygons whose union is a mask into rings of the even-odd rule: those that overlap are merged."""
+    import cv2
+
+    if len(rings) < 2 or not _any_overlap(rings):
+        return rings
+    low = np.floor(np.min([r.min(0) for r in rings], 0))
+    high = np.ceil(np.max([r.max(0) for r in rings], 0))
+    w, h = np.minimum(np.maximum(high - low, 1), 20_000).astype(int).tolist()
+    canvas: np.ndarray = np.zeros((h, w), np.uint8)
+    for ring in rings:
+        one = fill_rings((ring - low.astype(np.float32),), (h, w))
+        canvas = np.asarray(cv2.bitwise_or(canvas, one))
+    return mask_to_rings(canvas, (float(low[0]), float(low[1]))) or rings
+
+
+def _any_overlap(rings: Rings) -> bool:
+    import cv2
+
+    bounds = [(*r.min(0), *r.max(0)) for r in rings]
+    for i, a in enumerate(bounds):
+        for j in range(i + 1, len(bounds)):
+            b = bounds[j]
+            if a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]:
+                continue
+            for first, second in ((i, j), (j, i)):
+                contour = np.ascontiguousarray(rings[second], np.float32).reshape(-1, 1, 2)
+                for point in rings[first]:
+                    if cv2.pointPolygonTest(contour, (float(point[0]), float(point[1])), False) > 0:
+                        return True
+    return False
