@@ -13,6 +13,7 @@ VERBS = {
     "track": "track objects through a video, a stream, pictures or a file of detections",
     "predict": "detect objects in pictures or a video",
     "info": "say what a model file is: inputs, outputs, layout, classes, cost",
+    "export": "write a checkpoint as an ONNX file, proven equal",
     "evaluate": "measure a model's accuracy on labelled data (coco, voc)",
 }
 

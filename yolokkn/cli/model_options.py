@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import flag, positive, share, size, words
+from yolokkn.errors import MissingDependencyError
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
 
@@ -15,7 +16,9 @@ from yolokkn.runtime.model import Model
 def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, iou: float = 0.7) -> None:
     """Add the options; `conf` None leaves the thresholds out (a verb that does not run pictures)."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model", metavar="FILE", help="an .onnx file, or darknet's .cfg or .weights")
+    group.add_argument(
+        "--model", metavar="FILE", help="an .onnx file, darknet's .cfg or .weights, or a .safetensors checkpoint"
+    )
     group.add_argument("--layout", metavar="NAME", help="what the outputs mean, where the file does not say")
     group.add_argument("--imgsz", type=size, metavar="N|HxW", help="input size, for a model of dynamic size")
     group.add_argument("--names", metavar="FILE|A,B", help="class names: a text file, one a line; a list; or coco")
@@ -52,6 +55,9 @@ def load_model(args: argparse.Namespace, **options: Any) -> Model:
     """Load the model that the command line names."""
     if not args.model:
         raise ValueError("--model FILE must be given")
+    if Path(args.model).suffix.lower() == ".safetensors":
+        model = load_checkpoint(args, **options)
+        return model.with_options(classes=args.classes) if getattr(args, "classes", None) else model
     anchors = None
     if args.anchors is not None:
         try:
@@ -73,3 +79,32 @@ def load_model(args: argparse.Namespace, **options: Any) -> Model:
     if getattr(args, "classes", None):
         return model.with_options(classes=args.classes)
     return model
+
+
+def load_checkpoint(args: argparse.Namespace, **options: Any) -> Model:
+    """Load the checkpoint that the command line names; it runs in torch, and says itself what else is to be known."""
+    deploy = import_deploy(args.model)
+    for name, default in (("layout", None), ("anchors", None), ("backend", "onnxruntime")):
+        if getattr(args, name) != default:
+            raise ValueError(f"--{name} is for model files; a checkpoint runs in torch as it was trained")
+    if args.threads is not None:
+        deploy.set_threads(args.threads)
+    names, device, letterbox = read_names(args.names), args.device, args.letterbox
+    return deploy.load_checkpoint_model(
+        Path(args.model), device=device, imgsz=args.imgsz, names=names, letterbox=letterbox, **options
+    )
+
+
+def import_deploy(what: str) -> Any:
+    """Import `yolokkn.deploy`, which needs torch.
+
+    Raises:
+        MissingDependencyError: Torch is not installed.
+    """
+    try:
+        from yolokkn import deploy
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{what}: torch must be installed for checkpoints; run: pip install 'yolokkn[train]'"
+        ) from error
+    return deploy
