@@ -46,7 +46,7 @@ HEAVY = {
     "cv2": ("yolokkn.runtime", "yolokkn.cli", "yolokkn.data", "yolokkn.training"),
     "rich": ("yolokkn.cli",),
     "matplotlib": ("yolokkn.training",),
-    "yaml": ("yolokkn.data", "yolokkn.training", "yolokkn.cli"),
+    "yaml": ("yolokkn.safe_yaml", "yolokkn.data", "yolokkn.training", "yolokkn.cli"),
     "onnx": (),
     "safetensors": (),
     "pycocotools": (),

@@ -21,6 +21,10 @@ class DataError(YolokknError):
     """A file of annotations or results cannot be read, or does not hold what it must."""
 
 
+class ConfigurationError(YolokknError):
+    """A configuration cannot be read, or does not hold what it must; the message says where."""
+
+
 class SourceError(YolokknError):
     """A source of frames cannot be opened or read."""
 

