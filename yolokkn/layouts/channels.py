@@ -21,8 +21,6 @@ from yolokkn.layouts.base import (
 )
 from yolokkn.layouts.metadata import ModelFacts
 
-_MAX_ANCHORS_PER_CELL = 9
-
 
 @dataclass(frozen=True)
 class ChannelsLayout(HeadLayout):
@@ -36,7 +34,7 @@ class ChannelsLayout(HeadLayout):
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsLayout:
         """Fit a detection model to the layout; LayoutError where it does not."""
         head = single_output(signature, 3)
-        rows = _rows(signature, sizes(head), facts)
+        rows = _rows(signature, sizes(head), facts.layout == cls.name)
         return cls(count_classes(rows, 4, facts, "rows"), head=head.name)
 
     @property
@@ -72,7 +70,9 @@ class ChannelsSegLayout(ChannelsLayout):
         """Fit a segmentation model to the layout; LayoutError where it does not."""
         head, prototypes = head_and_prototypes(signature)
         num_prototypes = sizes(prototypes)[0]
-        num_classes = count_classes(_rows(signature, sizes(head), facts), 4 + num_prototypes, facts, "rows")
+        num_classes = count_classes(
+            _rows(signature, sizes(head), facts.layout == cls.name), 4 + num_prototypes, facts, "rows"
+        )
         return cls(num_classes, "segment", head=head.name, prototypes=prototypes.name, num_extras=num_prototypes)
 
 
@@ -88,7 +88,7 @@ class ChannelsPoseLayout(ChannelsLayout):
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsPoseLayout:
         """Fit a keypoint model to the layout; LayoutError where it does not."""
         head = single_output(signature, 3)
-        rows = _rows(signature, sizes(head), facts)
+        rows = _rows(signature, sizes(head), facts.layout == cls.name)
         if facts.keypoint_shape is None and rows != 56:
             raise LayoutError(
                 "the number of keypoints is not in the metadata, and 56 rows (17 of a person) are not there"
@@ -112,17 +112,16 @@ class ChannelsSegPoseLayout(ChannelsLayout):
             raise LayoutError("the number of keypoints (kpt_shape) is not in the metadata")
         count, values = facts.keypoint_shape
         num_extras = sizes(prototypes)[0] + count * values
-        num_classes = count_classes(_rows(signature, sizes(head), facts), 4 + num_extras, facts, "rows")
+        num_classes = count_classes(
+            _rows(signature, sizes(head), facts.layout == cls.name), 4 + num_extras, facts, "rows"
+        )
         return cls(
             num_classes, "segment-pose", count, head=head.name, prototypes=prototypes.name, num_extras=num_extras
         )
 
 
-def _rows(signature: ModelSignature, head: tuple[int, ...], facts: ModelFacts) -> int:
+def _rows(signature: ModelSignature, head: tuple[int, ...], is_stated: bool) -> int:
     rows, anchors = head
-    counts = anchor_counts(signature.input_hw)
-    is_ours = facts.layout is not None and facts.layout.startswith("v8")  # several anchors a cell, decoded in the graph
-    is_multiple = any(anchors % count == 0 and anchors // count <= _MAX_ANCHORS_PER_CELL for count in counts)
-    if anchors not in counts and not (is_ours and is_multiple):
+    if not is_stated and anchors not in anchor_counts(signature.input_hw):  # our own files may have several a cell
         raise LayoutError(f"the last size {anchors} is not the number of anchors of a {signature.input_hw} input")
     return rows
