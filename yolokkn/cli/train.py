@@ -128,4 +128,3 @@ def summary(outcome: Outcome, config: TrainConfig) -> str:
         lines.append(f"best AP {outcome.best:.4f} in epoch {outcome.best_epoch}; at the end {figures}")
     lines += ["next:", f"  yolokkn export {weights}", f"  yolokkn predict model={weights} source=photos/ save=out/"]
     return "\n".join(lines)
-

@@ -66,7 +66,9 @@ class DataConfig(Stage):
     format: Literal["auto", "coco", "voc", "yolo", "mot"] = _about("format of the labels", "auto")
     classes: tuple[str, ...] = _about("train these classes only, by name", ())
     batch: int = _about("pictures in a step, of all processes together", 16, low=1)
-    workers: int | None = _about("processes that load pictures, for each training process; 0: none; none: one a core", None)
+    workers: int | None = _about(
+        "processes that load pictures, for each training process; 0: none; none: one a core", None
+    )
     multi_scale: float = _about("sides change from batch to batch by up to this part", 0.0, low=0.0, high=0.9)
     cache_folder: str = _about("keep decoded pictures here, for later runs too; else in memory", "")
 

@@ -71,7 +71,9 @@ def plot_history(log: Path, target: Path) -> None:
     rest[1].set_title("norm of the gradient, before clipping")
     measured = [row for row in epochs if row.get("figures")]
     for name in [n for n in (measured[-1]["figures"] if measured else {}) if n.endswith(("AP", "AP50"))]:
-        rest[2].plot([r["epoch"] for r in measured], [r["figures"].get(name, np.nan) for r in measured], marker=".", label=name)
+        rest[2].plot(
+            [r["epoch"] for r in measured], [r["figures"].get(name, np.nan) for r in measured], marker=".", label=name
+        )
     rest[2].set_title("validation")
     rest[2].set_ylim(0, 1)
     if measured:
@@ -106,7 +108,11 @@ def _plot_curves(curves: DetectionCurves, folder: Path) -> None:
     ):
         figure, (axis,) = _figure(1, 1, 6.4, 4.8)
         for i in known[:_MOST_NAMED] if len(known) <= _MOST_NAMED else []:
-            label = f"{curves.class_names[i]} {curves.average_precision[i]:.3f}" if file == "pr.png" else curves.class_names[i]
+            label = (
+                f"{curves.class_names[i]} {curves.average_precision[i]:.3f}"
+                if file == "pr.png"
+                else curves.class_names[i]
+            )
             axis.plot(x, y[i], linewidth=1, label=label)
         if len(known):
             what = f"all {mean_ap:.3f} at IoU 0.5" if file == "pr.png" else (

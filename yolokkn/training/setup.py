@@ -115,7 +115,9 @@ def make_spec(config: TrainConfig, task: str, train: Dataset) -> ModelSpec:
             raise ValueError(f"train: anchors must be preset for {stage.model}, which has no anchors")
         from yolokkn.data import kmeans_anchors
 
-        anchors = kmeans_anchors(train, num_anchors=sum(map(len, spec.anchors)), imgsz=stage.imgsz, levels=len(spec.anchors))
+        anchors = kmeans_anchors(
+            train, num_anchors=sum(map(len, spec.anchors)), imgsz=stage.imgsz, levels=len(spec.anchors)
+        )
         spec = dataclasses.replace(spec, anchors=anchors)
     return spec
 
@@ -148,7 +150,10 @@ def make_network(config: TrainConfig, spec: ModelSpec, say: Callable[[str], None
         count, missing = load_weights(network, load_checkpoint(path).select("model"))
         if not count:
             raise ModelError(f"{path.name}: has no weight that fits the network")
-        say(f"{path.name}: {count} tensors taken, {len(missing)} start anew" + (f" ({missing[0]} ...)" if missing else ""))
+        say(
+            f"{path.name}: {count} tensors taken, {len(missing)} start anew"
+            + (f" ({missing[0]} ...)" if missing else "")
+        )
     return network
 
 
@@ -188,7 +193,9 @@ def build_parts(
     steps = max(-(-len(loader) // config.optimizer.accumulate), 1) * config.schedule.epochs
     stepper = Stepper(network, loss, config, world, folder, steps, teacher)
     num = sum(p.numel() for p in network.parameters())
-    say(f"{config.model.model}: {num / 1e6:.2f} M parameters, {task}, {spec.num_classes} classes, {len(data.train)} pictures")
+    say(
+        f"{config.model.model}: {num / 1e6:.2f} M parameters, {task}, {spec.num_classes} classes, {len(data.train)} pictures"
+    )
     return Parts(spec, stepper, loader, _validator(config, data, spec, world))
 
 

@@ -137,7 +137,13 @@ def _generators() -> dict[str, Any]:
     kind, keys, place, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - the state of whoever uses it
     found: dict[str, Any] = {
         "python": random.getstate(),
-        "numpy": {"kind": kind, "keys": np.asarray(keys).astype(np.int64), "place": place, "has_gauss": has_gauss, "gauss": gauss},
+        "numpy": {
+            "kind": kind,
+            "keys": np.asarray(keys).astype(np.int64),
+            "place": place,
+            "has_gauss": has_gauss,
+            "gauss": gauss,
+        },
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
@@ -148,7 +154,9 @@ def _generators() -> dict[str, Any]:
 def _restore_generators(state: Mapping[str, Any]) -> None:
     random.setstate(state["python"])
     numpy = state["numpy"]
-    np.random.set_state((numpy["kind"], numpy["keys"].astype(np.uint32), numpy["place"], numpy["has_gauss"], numpy["gauss"]))  # noqa: NPY002
+    np.random.set_state(
+        (numpy["kind"], numpy["keys"].astype(np.uint32), numpy["place"], numpy["has_gauss"], numpy["gauss"])
+    )  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])

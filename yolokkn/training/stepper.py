@@ -212,4 +212,3 @@ class Stepper:
                 "the last checkpoint is from before it; a smaller lr0, clip, or amp=off may help"
             )
         raise NonFiniteError(f"training stopped: NaN or infinity in another process at step {number}; see its report")
-

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -69,6 +69,22 @@ class Parts:
     validator: Validator | None
 
 
+class Listener(Protocol):
+    """Told how the run goes, in the main process."""
+
+    def batch(self, batch: Batch, step: int) -> None:
+        """Take a batch before it is trained on."""
+        ...
+
+    def measured(self, measured: Measured, validator: Validator, epoch: int, *, is_best: bool, is_last: bool) -> None:
+        """Take what a measurement found, after `epoch` epochs."""
+        ...
+
+    def epoch(self, epoch: int) -> None:
+        """Take that an epoch is over and logged."""
+        ...
+
+
 @dataclass
 class _Signals:
     number: int = 0
@@ -96,8 +112,7 @@ class Trainer:
         folder: An existing folder of its own.
         world: The processes.
         display: Where words go.
-        on_measured: Called in the main process after each measurement with what was found, the epoch and whether it
-            is the last.
+        listener: Told of batches and measurements, in the main process.
     """
 
     def __init__(
@@ -107,10 +122,10 @@ class Trainer:
         folder: Path,
         world: World,
         display: Display,
-        on_measured: Callable[[Measured, int, bool], None] | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.parts, self.config, self.folder, self.world, self.display = parts, config, folder, world, display
-        self._on_measured = on_measured
+        self._listener = listener if world.is_main else None
         self.position = Position()
         self._accumulate = config.optimizer.accumulate
         self.steps_per_epoch = max(-(-len(parts.loader) // self._accumulate), 1)
@@ -198,6 +213,8 @@ class Trainer:
     def _step(self, group: list[Batch], waited_s: float, clock: _Clock, asked: _Signals) -> StepReport:
         position, started = self.position, time.perf_counter()
         factor = self._factor()
+        if self._listener is not None:
+            self._listener.batch(group[0], position.step)
         report = self.parts.stepper.step(
             group, factor, number=position.step, epoch=position.epoch, is_asked=asked.number != 0
         )
@@ -269,6 +286,8 @@ class Trainer:
             self._log.write("epoch", position.step, row)
         total = -(-self.progress.total_steps // self.steps_per_epoch)
         self.display.line(format_epoch(row, max(total, position.epoch)))
+        if self._listener is not None:
+            self._listener.epoch(position.epoch)
         if is_best:
             self._save(self.folder / BEST, is_final=True)
         every = self.config.runtime.save_every
@@ -315,8 +334,8 @@ class Trainer:
         is_best = fitness > position.best or position.best < 0
         if is_best:
             position.best, position.best_epoch = float(np.float64(fitness)), position.epoch
-        if measured is not None and self._on_measured is not None:
-            self._on_measured(measured, position.epoch, is_last)
+        if measured is not None and self._listener is not None:
+            self._listener.measured(measured, validator, position.epoch, is_best=is_best, is_last=is_last)
         return True if is_best else None
 
     def _is_out_of_patience(self) -> bool:

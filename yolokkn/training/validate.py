@@ -12,8 +12,10 @@ import numpy as np
 from yolokkn.data.datasets import Dataset
 from yolokkn.data.sample import Sample
 from yolokkn.evaluation.coco import CocoAnnotation, CocoCategory, CocoDataset, CocoImage, CocoMetrics, evaluate_coco
+from yolokkn.geometry import xywh_to_xyxy
 from yolokkn.models import Network
 from yolokkn.models.deployable import Deployable
+from yolokkn.ops import decode_rle
 from yolokkn.runtime.backends.torch import TorchBackend
 from yolokkn.runtime.evaluate import coco_rows
 from yolokkn.runtime.load import load
@@ -180,6 +182,26 @@ def result_rows(detections: Detections, image_id: int) -> list[dict[str, Any]]:
     return rows
 
 
+def detections_of(
+    measured: Measured, image_id: int, class_names: Sequence[str], *, score_threshold: float = 0.25
+) -> Detections:
+    """Return the detections of a picture of a measurement, for drawing."""
+    rows = [r for r in measured.results if r["image_id"] == image_id and r["score"] >= score_threshold]
+    rows.sort(key=lambda row: -row["score"])
+    masks = decode_rle([row["segmentation"] for row in rows]) if rows and "segmentation" in rows[0] else None
+    keypoints = None
+    if rows and "keypoints" in rows[0]:
+        keypoints = np.array([row["keypoints"] for row in rows], np.float32).reshape(len(rows), -1, 3)
+    return Detections(
+        boxes=xywh_to_xyxy(np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)),
+        scores=np.array([row["score"] for row in rows], np.float32),
+        class_ids=np.array([row["category_id"] - 1 for row in rows], np.int32),
+        masks=masks,
+        keypoints=keypoints,
+        class_names=tuple(class_names),
+    )
+
+
 def truth_rows(sample: Sample, image_id: int) -> tuple[CocoImage, list[dict[str, Any]]]:
     """Turn the objects of a sample into the values of COCO annotations, all but their ids."""
     height, width = sample.image.shape[:2]
@@ -203,9 +225,7 @@ def truth_rows(sample: Sample, image_id: int) -> tuple[CocoImage, list[dict[str,
     return CocoImage(image_id, sample.image_id or str(image_id), height, width), rows
 
 
-def build_truth(
-    pictures: Iterable[tuple[CocoImage, list[dict[str, Any]]]], class_names: Sequence[str]
-) -> CocoDataset:
+def build_truth(pictures: Iterable[tuple[CocoImage, list[dict[str, Any]]]], class_names: Sequence[str]) -> CocoDataset:
     """Join what `truth_rows` gave, numbering the annotations from 1."""
     ordered = sorted(pictures, key=lambda picture: picture[0].id)
     annotations = [row for _, rows in ordered for row in rows]
