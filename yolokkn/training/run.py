@@ -32,7 +32,7 @@ def start(config: TrainConfig, world: World, display: Display) -> Outcome:
     resumed = find_resume(config.runtime.resume) if config.runtime.resume else None
     folder = resumed.parent if resumed else None
     if folder is None and world.is_main:
-        folder = make_run_folder(config.runtime.project, config.runtime.name)
+        folder = make_run_folder(Path(config.runtime.project), config.runtime.name)
     folder = Path(world.from_main(folder))  # type: ignore[arg-type]
     parts = build_parts(config, folder, world, display.line, make_teacher=_make_teacher)
     if world.is_main and resumed is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,7 +155,7 @@ class Trainer:
             tensorboard = self.config.runtime.tensorboard
             self._log = MetricsLog(self.folder / METRICS, self.position.step, tensorboard=tensorboard)
         if self._budget is not None:
-            self._plan_time(first=True)
+            self._plan_time()
         try:
             with _catch_signals() as asked:
                 while self.position.step < self.progress.total_steps and not asked.number:
@@ -180,13 +180,15 @@ class Trainer:
         done = position.batch // self._accumulate
         display.begin(f"epoch {position.epoch + 1}{self._of_epochs()}", self.steps_per_epoch, done)
         was_asked = False
-        for group, waited_s in self._groups():
+        groups = self._groups()
+        for group, waited_s in groups:
             report = self._step(group, waited_s, clock, asked)
             was_asked = report.was_asked
             if was_asked or self._is_save_due():
                 self._save(self.folder / LAST)
             if was_asked or position.step >= self.progress.total_steps:
                 break
+        groups.close()
         display.end()
         if was_asked and position.step < self.progress.total_steps:
             self._reason = "interrupted"
@@ -196,7 +198,7 @@ class Trainer:
         self._finish_epoch(clock)
         return "done"
 
-    def _groups(self) -> Iterator[tuple[list[Batch], float]]:
+    def _groups(self) -> Generator[tuple[list[Batch], float], None, None]:
         """Give the batches of each step of the epoch, and the seconds that were spent waiting for them."""
         position, loader, augment = self.position, self.parts.loader, self.config.augment
         loader.config = replace(augment, mosaic=0.0, mixup=0.0, copy_paste=0.0) if position.is_plain else augment
@@ -227,7 +229,7 @@ class Trainer:
         clock.num_images += report.num_images
         if self._budget is not None:
             self._budget.saw_step(time.perf_counter() - started + waited_s)
-            if position.step in (5, 20) or position.step % max(self.progress.total_steps // 50, 1) == 0:
+            if position.step in (2, 5, 10, 20) or position.step % max(self.progress.total_steps // 50, 10) == 0:
                 self._plan_time()
         if self._log is not None and position.step % max(self.progress.total_steps // _MAX_STEP_LINES, 1) == 0:
             lr = self.parts.stepper.learning_rate()
@@ -252,18 +254,18 @@ class Trainer:
             warmup_share=stage.warmup_share, shape=stage.schedule, final=stage.lr_final,
         )  # fmt: skip
 
-    def _plan_time(self, first: bool = False) -> None:
+    def _plan_time(self) -> None:
         """Correct how many steps fit into the time that is left; all processes take the main one's word."""
-        budget, step = self._budget, self.position.step
-        if budget is None:
+        budget, step, validator = self._budget, self.position.step, self.parts.validator
+        if budget is None or budget.num_steps == 0:
             return
-        if first and budget.step_s == 0:
-            return
+        if budget.measure_s == 0 and validator is not None:  # a guess until there is one: half a step for each batch
+            batches = len(validator.indices) / self.config.data.batch
+            budget.measure_s = 0.5 * batches * budget.step_s / self._accumulate
         total = self.world.from_main(budget.total_steps(step, time.monotonic() - self._started))
         self.progress = self.progress.corrected(step, total)
         self.parts.stepper.ema.plan(self.progress.total_steps)
-        if total <= step:
-            self._reason = "time"
+        self._reason = "time"
 
     def _of_epochs(self) -> str:
         total = -(-self.progress.total_steps // self.steps_per_epoch)
