@@ -15,6 +15,7 @@ VERBS = {
     "train": "train a network on labelled pictures",
     "info": "say what a model file is; without one, list the models that come with the package",
     "evaluate": "measure a model's accuracy on labelled data (coco, voc)",
+    "data": "check, preview or draw labelled pictures; fit anchors to them",
 }
 
 

@@ -16,8 +16,7 @@ def flip(sample: Sample, flip_pairs: Sequence[tuple[int, int]] = (), *, axis: in
     Args:
         sample: Not changed.
         flip_pairs: Keypoints that change places in a mirror.
-        axis: 0: left to right; 1: upside down (pairs change places here too: left and right do not, but then the
-            picture of a person upside down is a turned one, and a mirror is a mirror).
+        axis: 0: left to right; 1: upside down. Either way a left hand becomes a right one.
     """
     import cv2
 
