@@ -16,6 +16,7 @@ from yolokkn.training.assigners.cells import AnchorKinds, prior_boxes
 from yolokkn.training.assigners.ignoring import in_ignored_regions
 from yolokkn.training.losses.masks import mask_cross_entropy
 from yolokkn.training.losses.options import LossOptions
+from yolokkn.training.losses.positives import Positives
 from yolokkn.training.losses.reduction import Reducer, identity
 from yolokkn.training.losses.selection import in_float32, pick
 from yolokkn.training.losses.terms import binary_cross_entropy, object_similarity, sigmas_of
@@ -34,25 +35,6 @@ class LossValue:
     total: Tensor
     terms: dict[str, Tensor]
     num_targets: int
-
-
-@dataclass(frozen=True)
-class Positives:
-    """The anchors that answer for targets, and what is said of them.
-
-    Attributes:
-        assignment: Which anchor answers for which target.
-        outputs: Their logits, as one picture of P anchors (`selection.pick`).
-        boxes: (P, 4) predicted xyxy, input pixels; gradients flow.
-        truths: (P, 4) targets' xyxy.
-        class_ids: (P,) int64 targets' classes.
-    """
-
-    assignment: Assignment
-    outputs: HeadOutputs
-    boxes: Tensor
-    truths: Tensor
-    class_ids: Tensor
 
 
 class Loss(ABC):

@@ -77,3 +77,92 @@ class TaskAlignedOptions(LossOptions):
     top_k: int = 10
     alpha: float = 0.5
     beta: float = 6.0
+
+
+@dataclass(frozen=True)
+class ObjectOptions(LossOptions):
+    """Options of the losses that score positives and background by separate terms.
+
+    Attributes:
+        box: Gain of the box term.
+        objectness: Gain of the objectness of positives.
+        background: Gain of the objectness (or class scores) of the background.
+        classes: Gain of the class term.
+    """
+
+    box: float = 1.0
+    objectness: float = 1.0
+    background: float = 1.0
+    classes: float = 1.0
+
+
+@dataclass(frozen=True)
+class DarknetOptions(ObjectOptions):
+    """Options of `darknet` and `darknet_revise`.
+
+    Attributes:
+        ignore_iou: Predictions with a higher IoU with any target are no background.
+    """
+
+    ignore_iou: float = 0.7
+
+
+@dataclass(frozen=True)
+class AlexeyOptions(DarknetOptions):
+    """Options of `alexey_darknet`; its normalisers are the gains.
+
+    Attributes:
+        iou_threshold: IoU of shapes above which an anchor answers for a target.
+        box: Its "iou_normalizer". Darknet's 0.07 multiplies slopes by the box as a share of the whole picture; here slopes
+            are those of the logits, which are smaller by the cell's share of the picture.
+    """
+
+    box: float = 2.0
+    iou_threshold: float = 0.213
+
+
+@dataclass(frozen=True)
+class KknOptions(ObjectOptions):
+    """Options of `kkn20230730`.
+
+    Attributes:
+        iou_threshold: IoU above which an anchor answers for a target.
+        per_level: Most anchors of a target, for each level.
+        num_scale: Whether the box term is that of four overlaps, balanced by the number of positives of each class.
+    """
+
+    box: float = 2.0
+    iou_threshold: float = 0.3
+    per_level: int = 10
+    num_scale: bool = False
+
+
+@dataclass(frozen=True)
+class YolofiveOptions(LossOptions):
+    """Options of `yolofive`.
+
+    Attributes:
+        box: Gain of 1 - CIoU.
+        objectness: Gain of the objectness of all anchors.
+        classes: Gain of the class term.
+        max_ratio: Ratio of sides that anchors must stay below.
+        balance: Weights of the levels' objectness from the finest; a head with fewer levels takes the last of them.
+    """
+
+    GAINS: ClassVar[dict[str, float]] = {"sum": 0.1, "mean": 5.0, "targets": 1.0}
+
+    reduction: Reduction = "mean"
+    box: float = 0.5
+    objectness: float = 1.0
+    classes: float = 0.5
+    max_ratio: float = 4.0
+    balance: tuple[float, ...] = (4.0, 1.0, 0.4)
+
+    def balances(self, strides: tuple[int, ...]) -> list[float]:
+        """One weight for each level, in the head's order of levels."""
+        if len(strides) > len(self.balance):
+            raise ValueError(
+                f"YolofiveOptions: balance must have a number for each of {len(strides)} levels, got {self.balance}"
+            )
+        by_stride = dict(zip(sorted(strides), self.balance[-len(strides) :], strict=True))
+        return [by_stride[stride] for stride in strides]

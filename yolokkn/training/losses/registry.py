@@ -10,8 +10,22 @@ from torch import Tensor
 
 from yolokkn.errors import did_you_mean
 from yolokkn.models.outputs import HeadSpec
+from yolokkn.training.losses.anchor_based import (
+    AlexeyDarknetLoss,
+    DarknetLoss,
+    DarknetReviseLoss,
+    KknLoss,
+    YolofiveLoss,
+)
 from yolokkn.training.losses.base import Loss
-from yolokkn.training.losses.options import LossOptions, TaskAlignedOptions
+from yolokkn.training.losses.options import (
+    AlexeyOptions,
+    DarknetOptions,
+    KknOptions,
+    LossOptions,
+    TaskAlignedOptions,
+    YolofiveOptions,
+)
 from yolokkn.training.losses.reduction import identity
 from yolokkn.training.losses.task_aligned import TaskAlignedLoss
 
@@ -30,6 +44,11 @@ class LossKind:
 
 
 LOSSES: dict[str, LossKind] = {
+    "darknet": LossKind(DarknetLoss, DarknetOptions),
+    "darknet_revise": LossKind(DarknetReviseLoss, DarknetOptions),
+    "alexey_darknet": LossKind(AlexeyDarknetLoss, AlexeyOptions),
+    "yolofive": LossKind(YolofiveLoss, YolofiveOptions),
+    "kkn20230730": LossKind(KknLoss, KknOptions),
     "task_aligned": LossKind(TaskAlignedLoss, TaskAlignedOptions),
 }
 

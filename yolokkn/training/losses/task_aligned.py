@@ -10,8 +10,9 @@ from yolokkn.data.batch import Targets
 from yolokkn.models.outputs import HeadOutputs
 from yolokkn.training.assigners.assignment import Assignment
 from yolokkn.training.assigners.task_aligned import assign_task_aligned
-from yolokkn.training.losses.base import Loss, Positives, decoded_boxes
+from yolokkn.training.losses.base import Loss, decoded_boxes
 from yolokkn.training.losses.options import TaskAlignedOptions
+from yolokkn.training.losses.positives import Positives
 from yolokkn.training.losses.reduction import Reducer
 from yolokkn.training.losses.terms import ciou, class_cross_entropy, distribution_focal
 
