@@ -122,7 +122,7 @@ def run_voc(args: argparse.Namespace) -> int:
         print(f"yolokkn evaluate: {dataset.report.text(3)}", file=sys.stderr)
     labels, names = dataset.labels, dataset.class_names
     counts = labels.offsets[1:] - labels.offsets[:-1]
-    places = np.repeat(np.arange(len(dataset)), counts)
+    places: np.ndarray = np.repeat(np.arange(len(dataset)), counts)
     truth = LabelledBoxes(places, labels.boxes, labels.class_ids, labels.ignored)
     sizes = [(int(h), int(w)) for h, w in dataset.sizes_hw]
     with progress(len(dataset), args.quiet) as advance:

@@ -59,7 +59,8 @@ def collate_targets(samples: Sequence[Sample], hw: tuple[int, int]) -> Targets:
     num_keypoints = next((s.keypoints.shape[1] for s in samples if s.keypoints is not None), 0)
     if num_keypoints:
         blanks = (
-            s.keypoints if s.keypoints is not None else np.zeros((len(s), num_keypoints, 3), np.float32) for s in samples
+            s.keypoints if s.keypoints is not None else np.zeros((len(s), num_keypoints, 3), np.float32)
+            for s in samples
         )
         keypoints = torch.from_numpy(np.concatenate(list(blanks)).astype(np.float32))
     return Targets(

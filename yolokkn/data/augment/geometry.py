@@ -42,7 +42,9 @@ def draw_matrix(
     to_origin = np.array([[1, 0, -center_xy[0]], [0, 1, -center_xy[1]], [0, 0, 1]], np.float64)
     angle, gain = math.radians(turn * config.degrees), 1 + size * config.scale
     cos, sin = gain * math.cos(angle), gain * math.sin(angle)
-    rotation = np.array([[cos, sin, 0], [-sin, cos, 0], [persp_x * config.perspective, persp_y * config.perspective, 1]])
+    rotation = np.array(
+        [[cos, sin, 0], [-sin, cos, 0], [persp_x * config.perspective, persp_y * config.perspective, 1]]
+    )
     slant = [math.tan(math.radians(s * config.shear)) for s in (shear_x, shear_y)]
     shear = np.array([[1, slant[0], 0], [slant[1], 1, 0], [0, 0, 1]], np.float64)
     middle = (0.5 + shift_x * config.translate) * w, (0.5 + shift_y * config.translate) * h
@@ -225,9 +227,7 @@ def _move_keypoints(
     return out
 
 
-def join_samples(
-    image: np.ndarray, parts: Sequence[Sample], sources: Sequence[Sample], image_id: str = ""
-) -> Sample:
+def join_samples(image: np.ndarray, parts: Sequence[Sample], sources: Sequence[Sample], image_id: str = "") -> Sample:
     """Put the objects of several samples into one list, over one image.
 
     Args:

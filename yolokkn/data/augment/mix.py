@@ -82,8 +82,10 @@ def _paste(
     others = _hide(sample, mask, (x1, y1, x2, y2), config)
     if others is None or not mask.any():
         return None
-    own = np.array([[1, 0, -x1 - 0.5], [0, 1, -y1 - 0.5], [0, 0, 1]]) @ matrix @ np.array(
-        [[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]
+    own = (
+        np.array([[1, 0, -x1 - 0.5], [0, 1, -y1 - 0.5], [0, 0, 1]])
+        @ matrix
+        @ np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     )
     size = (x2 - x1, y2 - y1)
     patch = cv2.warpAffine(donor.image, own[:2], size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
