@@ -16,6 +16,7 @@ VERBS = {
     "info": "say what a model file is; without one, list the models that come with the package",
     "export": "write a checkpoint as an ONNX file, proven equal",
     "evaluate": "measure a model's accuracy on labelled data (coco, voc)",
+    "data": "check, preview or draw labelled pictures; fit anchors to them",
 }
 
 
