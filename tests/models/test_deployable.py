@@ -11,11 +11,13 @@ import pytest
 import torch
 
 import yolokkn
-from tests.models.conftest import CASES, TINY, tiny, tiny_spec
+from tests.models.conftest import CASES, tiny, tiny_spec
 from yolokkn.layouts import read_facts
 from yolokkn.models import Deployable, build_model, decode_boxes, decode_keypoints, fuse
 
-warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch.onnx")
+DECODED = [(name, task) for name, task in CASES if "kkn2" in name or task != "detect"]
+RUN = [(name, task) for name in ("yolovkkn-n", "yolovkkn2-p") for task in ("detect", "segment-pose")]
+RUN.append(("yolo-fastest-1.1", "detect"))
 
 
 def export(module, hw, *, dynamic, opset=17):
@@ -44,7 +46,9 @@ def export(module, hw, *, dynamic, opset=17):
     return model.SerializeToString()
 
 
-@pytest.mark.parametrize(("name", "task"), [(name, "segment-pose") for name in TINY])
+@pytest.mark.parametrize(
+    ("name", "task"), [(name, task) for name, task in CASES if task == "segment-pose" or "kkn" not in name]
+)
 def test_fusing_changes_nothing_but_the_speed(name, task):
     network = tiny(name, task).eval()
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -75,7 +79,7 @@ def expected(network, images):
 
 
 @pytest.mark.parametrize("fixed", [False, True], ids=["any-size", "one-size"])
-@pytest.mark.parametrize(("name", "task"), [case for case in CASES if case != ("yolovkkn-n", "detect")])
+@pytest.mark.parametrize(("name", "task"), DECODED)
 def test_decoded_rows_equal_the_specification(name, task, fixed):
     network = fuse(tiny(name, task))
     images = torch.rand(2, 3, 64, 96)
@@ -112,7 +116,7 @@ def test_the_metadata_are_read_as_they_are_meant(name, task):
     assert facts.layout == module.layout and facts.task == task and facts.class_names == spec.class_names
     assert facts.input_hw == (64, 96) and facts.stride == 32 and facts.producer == "yolokkn"
     assert facts.letterbox == "letterbox" and facts.keypoint_shape == spec.keypoint_shape
-    assert (facts.anchors is not None) == (module.layout == "v5-raw")
+    assert (facts.anchors is not None) == (module.layout in ("v5-raw", "darknet"))
     assert json.loads(module.metadata()["names"]) == list(spec.class_names)
 
 
@@ -128,7 +132,7 @@ def boxes_of(network, image, threshold):
     return table[np.argsort(-table[:, 4], kind="stable")]
 
 
-@pytest.mark.parametrize(("name", "task"), [(n, t) for n in TINY for t in ("detect", "segment-pose")][:4])
+@pytest.mark.parametrize(("name", "task"), RUN)
 @pytest.mark.parametrize("dynamic", [False, True], ids=["one-size", "any-size"])
 def test_onnx_through_the_runtime_gives_the_boxes_of_the_network(name, task, dynamic):
     network = tiny(name, task, num_classes=2).eval()

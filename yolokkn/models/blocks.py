@@ -189,7 +189,7 @@ def upsample() -> nn.Module:
 def initialise(module: nn.Module, nonlinearity: Literal["relu", "leaky_relu"] = "relu") -> None:
     """Draw the weights of every convolution by He et al. (2015), over the outputs; biases become 0."""
     for part in module.modules():
-        if isinstance(part, nn.Conv2d):
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity=nonlinearity)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from yolokkn.errors import did_you_mean
-from yolokkn.models import yolovkkn, yolovkkn2
+from yolokkn.models import yolo_fastest, yolov3, yolovkkn, yolovkkn2
+from yolokkn.models.darknet import DarknetNetwork
 from yolokkn.models.network import Network
 from yolokkn.models.spec import ModelSpec, Task
 
@@ -67,6 +68,9 @@ def _factory(preset_values: Mapping[str, Any]) -> SpecFactory:
 _BUILDERS: dict[str, Callable[[ModelSpec], Network]] = {
     "yolovkkn": yolovkkn.YolovKKN,
     "yolovkkn2": yolovkkn2.YolovKKN2,
+    "yolov3": lambda spec: DarknetNetwork(spec, yolov3.cfg_text(spec)),
+    "yolo-fastest": lambda spec: DarknetNetwork(spec, yolo_fastest.cfg_text(spec)),
+    "darknet": lambda spec: DarknetNetwork(spec, spec.cfg),
 }
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -77,5 +81,13 @@ _PRESETS: dict[str, dict[str, Any]] = {
     **{
         f"yolovkkn2-{variant}": {"family": "yolovkkn2", "variant": variant, **values}
         for variant, values in yolovkkn2.VARIANTS.items()
+    },
+    **{
+        f"yolov3-{variant}".rstrip("-"): {"family": "yolov3", "variant": variant, **values}
+        for variant, values in yolov3.VARIANTS.items()
+    },
+    **{
+        f"yolo-fastest-{variant}": {"family": "yolo-fastest", "variant": variant, **values}
+        for variant, values in yolo_fastest.VARIANTS.items()
     },
 }

@@ -32,6 +32,7 @@ FAMILIES: dict[str, frozenset[str]] = {
     "yolo-fastest": frozenset(_ANCHORED | {"width"}),
     "darknet": frozenset({"cfg"}),
 }
+_VARIANTS = {"yolov3": ("", "tiny"), "yolo-fastest": ("1.0", "1.0-xl", "1.1", "1.1-xl")}  # these name structures
 _SHAPING = frozenset().union(*FAMILIES.values())
 
 
@@ -183,6 +184,9 @@ def _check_meaning(spec: ModelSpec) -> None:
         )
     if spec.task != "detect" and spec.family in ("yolov3", "yolo-fastest", "darknet"):
         raise ValueError(f"ModelSpec: task must be detect for family {spec.family}, got {spec.task}")
+    if spec.variant not in _VARIANTS.get(spec.family, (spec.variant,)):
+        legal = ", ".join(repr(variant) for variant in _VARIANTS[spec.family])
+        raise ValueError(f"ModelSpec: variant must be one of {legal} for family {spec.family}, got {spec.variant!r}")
     if "channels" in read:
         _need_length(spec, "channels", 5)
         _need_length(spec, "depths", 4)
