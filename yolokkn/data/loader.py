@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from yolokkn.errors import DataError
 from yolokkn.geometry import Letterbox
 
 WORKER_KINDS = ("process", "thread")
+_GRACE_S = 10  # that a worker goes on after SIGTERM
 
 
 class Loader:
@@ -123,6 +125,10 @@ def _start_worker(worker: int) -> None:
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # A signal to the whole group is for the training, which ends its step, saves and then lets its workers go.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE_S))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 class BatchMaker:

@@ -151,7 +151,7 @@ class RuntimeConfig(Stage):
     channels_last: bool = _about("lay pictures out as NHWC", False)
     compile: bool = _about("run the network through torch.compile", False)
     sync_bn: bool = _about("batch norm over the batches of all processes", False)
-    project: Path = _about("folder of all runs", Path("runs/train"))
+    project: str = _about("folder of all runs", "runs/train")
     name: str = _about("name of the run; a number is added rather than writing over another", "run")
     resume: str = _about("go on with this run: its folder or last checkpoint", "")
     save_minutes: float = _about("write the last checkpoint at least so often", 10.0, low=0.0)

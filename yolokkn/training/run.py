@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from yolokkn.configuration import dump_yaml
-from yolokkn.errors import MissingDependencyError
 from yolokkn.files import write_atomically
-from yolokkn.models import ModelSpec
 from yolokkn.training.config import TrainConfig
 from yolokkn.training.distributed import World
 from yolokkn.training.host_memory import keep_freed_memory
 from yolokkn.training.progress import Display
-from yolokkn.training.run_folder import CONFIG, METRICS, find_resume, make_run_folder
+from yolokkn.training.report import Report
+from yolokkn.training.run_folder import CONFIG, find_resume, make_run_folder
 from yolokkn.training.setup import build_parts
 from yolokkn.training.teacher import make_teacher
 from yolokkn.training.trainer import Outcome, Trainer
-from yolokkn.training.validate import Measured
 
 
 def start(config: TrainConfig, world: World, display: Display) -> Outcome:
@@ -36,7 +33,7 @@ def start(config: TrainConfig, world: World, display: Display) -> Outcome:
     resumed = find_resume(config.runtime.resume) if config.runtime.resume else None
     folder = resumed.parent if resumed else None
     if folder is None and world.is_main:
-        folder = make_run_folder(config.runtime.project, config.runtime.name)
+        folder = make_run_folder(Path(config.runtime.project), config.runtime.name)
     folder = Path(world.from_main(folder))  # type: ignore[arg-type]
     parts = build_parts(config, folder, world, display.line, make_teacher=make_teacher)
     if world.is_main and resumed is None:
@@ -44,17 +41,14 @@ def start(config: TrainConfig, world: World, display: Display) -> Outcome:
         write_atomically(folder / "model.json", parts.spec.to_json() + "\n")
     display.line(f"run: {folder}")
 
-    def on_measured(measured: Measured, epoch: int, is_last: bool) -> None:
-        write_atomically(
-            folder / "metrics.json",
-            json.dumps({"epoch": epoch, **{k: m.to_dict() for k, m in measured.metrics.items()}}, indent=2) + "\n",
-        )
-        if is_last:
-            for metrics in measured.metrics.values():
-                display.line(metrics.table(per_class=True))
-
-    trainer = Trainer(parts, config, folder, world, display, on_measured)
+    report = Report(folder, parts, config.runtime.plots, display)
+    trainer = Trainer(parts, config, folder, world, display, report)
     if resumed is not None:
         trainer.resume(resumed)
         display.line(f"going on after step {trainer.position.step} (epoch {trainer.position.epoch + 1})")
-    return trainer.train()
+    outcome = trainer.train()
+    if world.is_main and outcome.reason != "interrupted":
+        report.finish()
+    return outcome
+
+

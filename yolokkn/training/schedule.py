@@ -94,11 +94,11 @@ class Progress:
 
     def share(self, step: int) -> float:
         """Return the share of the way that is done at a step: 0 at the start, 1 at `total_steps`."""
-        if self.anchor_step == 0 and self.anchor_share == 0.0:
-            return min(step / self.total_steps, 1.0)
-        left = max(self.total_steps - self.anchor_step, 1)
+        if step >= self.total_steps:
+            return 1.0
+        left = self.total_steps - self.anchor_step
         return min(self.anchor_share + (1 - self.anchor_share) * (step - self.anchor_step) / left, 1.0)
 
     def corrected(self, step: int, total_steps: int) -> Progress:
         """Return the way from here when the run shall have so many steps."""
-        return Progress(max(total_steps, step + 1), step, self.share(step))
+        return Progress(max(total_steps, step), step, self.share(step))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -69,6 +69,22 @@ class Parts:
     validator: Validator | None
 
 
+class Listener(Protocol):
+    """Told how the run goes, in the main process."""
+
+    def batch(self, batch: Batch, step: int) -> None:
+        """Take a batch before it is trained on."""
+        ...
+
+    def measured(self, measured: Measured, validator: Validator, epoch: int, *, is_best: bool, is_last: bool) -> None:
+        """Take what a measurement found, after `epoch` epochs."""
+        ...
+
+    def epoch(self, epoch: int) -> None:
+        """Take that an epoch is over and logged."""
+        ...
+
+
 @dataclass
 class _Signals:
     number: int = 0
@@ -96,8 +112,7 @@ class Trainer:
         folder: An existing folder of its own.
         world: The processes.
         display: Where words go.
-        on_measured: Called in the main process after each measurement with what was found, the epoch and whether it
-            is the last.
+        listener: Told of batches and measurements, in the main process.
     """
 
     def __init__(
@@ -107,10 +122,10 @@ class Trainer:
         folder: Path,
         world: World,
         display: Display,
-        on_measured: Callable[[Measured, int, bool], None] | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.parts, self.config, self.folder, self.world, self.display = parts, config, folder, world, display
-        self._on_measured = on_measured
+        self._listener = listener if world.is_main else None
         self.position = Position()
         self._accumulate = config.optimizer.accumulate
         self.steps_per_epoch = max(-(-len(parts.loader) // self._accumulate), 1)
@@ -140,7 +155,7 @@ class Trainer:
             tensorboard = self.config.runtime.tensorboard
             self._log = MetricsLog(self.folder / METRICS, self.position.step, tensorboard=tensorboard)
         if self._budget is not None:
-            self._plan_time(first=True)
+            self._plan_time()
         try:
             with _catch_signals() as asked:
                 while self.position.step < self.progress.total_steps and not asked.number:
@@ -165,13 +180,15 @@ class Trainer:
         done = position.batch // self._accumulate
         display.begin(f"epoch {position.epoch + 1}{self._of_epochs()}", self.steps_per_epoch, done)
         was_asked = False
-        for group, waited_s in self._groups():
+        groups = self._groups()
+        for group, waited_s in groups:
             report = self._step(group, waited_s, clock, asked)
             was_asked = report.was_asked
             if was_asked or self._is_save_due():
                 self._save(self.folder / LAST)
             if was_asked or position.step >= self.progress.total_steps:
                 break
+        groups.close()
         display.end()
         if was_asked and position.step < self.progress.total_steps:
             self._reason = "interrupted"
@@ -181,7 +198,7 @@ class Trainer:
         self._finish_epoch(clock)
         return "done"
 
-    def _groups(self) -> Iterator[tuple[list[Batch], float]]:
+    def _groups(self) -> Generator[tuple[list[Batch], float], None, None]:
         """Give the batches of each step of the epoch, and the seconds that were spent waiting for them."""
         position, loader, augment = self.position, self.parts.loader, self.config.augment
         loader.config = replace(augment, mosaic=0.0, mixup=0.0, copy_paste=0.0) if position.is_plain else augment
@@ -198,6 +215,8 @@ class Trainer:
     def _step(self, group: list[Batch], waited_s: float, clock: _Clock, asked: _Signals) -> StepReport:
         position, started = self.position, time.perf_counter()
         factor = self._factor()
+        if self._listener is not None:
+            self._listener.batch(group[0], position.step)
         report = self.parts.stepper.step(
             group, factor, number=position.step, epoch=position.epoch, is_asked=asked.number != 0
         )
@@ -210,7 +229,7 @@ class Trainer:
         clock.num_images += report.num_images
         if self._budget is not None:
             self._budget.saw_step(time.perf_counter() - started + waited_s)
-            if position.step in (5, 20) or position.step % max(self.progress.total_steps // 50, 1) == 0:
+            if position.step in (2, 5, 10, 20) or position.step % max(self.progress.total_steps // 50, 10) == 0:
                 self._plan_time()
         if self._log is not None and position.step % max(self.progress.total_steps // _MAX_STEP_LINES, 1) == 0:
             lr = self.parts.stepper.learning_rate()
@@ -235,18 +254,18 @@ class Trainer:
             warmup_share=stage.warmup_share, shape=stage.schedule, final=stage.lr_final,
         )  # fmt: skip
 
-    def _plan_time(self, first: bool = False) -> None:
+    def _plan_time(self) -> None:
         """Correct how many steps fit into the time that is left; all processes take the main one's word."""
-        budget, step = self._budget, self.position.step
-        if budget is None:
+        budget, step, validator = self._budget, self.position.step, self.parts.validator
+        if budget is None or budget.num_steps == 0:
             return
-        if first and budget.step_s == 0:
-            return
+        if budget.measure_s == 0 and validator is not None:  # a guess until there is one: half a step for each batch
+            batches = len(validator.indices) / self.config.data.batch
+            budget.measure_s = 0.5 * batches * budget.step_s / self._accumulate
         total = self.world.from_main(budget.total_steps(step, time.monotonic() - self._started))
         self.progress = self.progress.corrected(step, total)
         self.parts.stepper.ema.plan(self.progress.total_steps)
-        if total <= step:
-            self._reason = "time"
+        self._reason = "time"
 
     def _of_epochs(self) -> str:
         total = -(-self.progress.total_steps // self.steps_per_epoch)
@@ -269,6 +288,8 @@ class Trainer:
             self._log.write("epoch", position.step, row)
         total = -(-self.progress.total_steps // self.steps_per_epoch)
         self.display.line(format_epoch(row, max(total, position.epoch)))
+        if self._listener is not None:
+            self._listener.epoch(position.epoch)
         if is_best:
             self._save(self.folder / BEST, is_final=True)
         every = self.config.runtime.save_every
@@ -315,8 +336,8 @@ class Trainer:
         is_best = fitness > position.best or position.best < 0
         if is_best:
             position.best, position.best_epoch = float(np.float64(fitness)), position.epoch
-        if measured is not None and self._on_measured is not None:
-            self._on_measured(measured, position.epoch, is_last)
+        if measured is not None and self._listener is not None:
+            self._listener.measured(measured, validator, position.epoch, is_best=is_best, is_last=is_last)
         return True if is_best else None
 
     def _is_out_of_patience(self) -> bool:

@@ -12,8 +12,10 @@ import numpy as np
 from yolokkn.data.datasets import Dataset
 from yolokkn.data.sample import Sample
 from yolokkn.evaluation.coco import CocoAnnotation, CocoCategory, CocoDataset, CocoImage, CocoMetrics, evaluate_coco
+from yolokkn.geometry import xywh_to_xyxy
 from yolokkn.models import Network
 from yolokkn.models.deployable import Deployable
+from yolokkn.ops import decode_rle
 from yolokkn.runtime.backends.torch import TorchBackend
 from yolokkn.runtime.evaluate import coco_rows
 from yolokkn.runtime.load import load
@@ -178,6 +180,26 @@ def result_rows(detections: Detections, image_id: int) -> list[dict[str, Any]]:
         for row, points in zip(rows, detections.keypoints, strict=True):
             row["keypoints"] = points.astype(np.float64).ravel().tolist()
     return rows
+
+
+def detections_of(
+    measured: Measured, image_id: int, class_names: Sequence[str], *, score_threshold: float = 0.25
+) -> Detections:
+    """Return the detections of a picture of a measurement, for drawing."""
+    rows = [r for r in measured.results if r["image_id"] == image_id and r["score"] >= score_threshold]
+    rows.sort(key=lambda row: -row["score"])
+    masks = decode_rle([row["segmentation"] for row in rows]) if rows and "segmentation" in rows[0] else None
+    keypoints = None
+    if rows and "keypoints" in rows[0]:
+        keypoints = np.array([row["keypoints"] for row in rows], np.float32).reshape(len(rows), -1, 3)
+    return Detections(
+        boxes=xywh_to_xyxy(np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)),
+        scores=np.array([row["score"] for row in rows], np.float32),
+        class_ids=np.array([row["category_id"] - 1 for row in rows], np.int32),
+        masks=masks,
+        keypoints=keypoints,
+        class_names=tuple(class_names),
+    )
 
 
 def truth_rows(sample: Sample, image_id: int) -> tuple[CocoImage, list[dict[str, Any]]]:
