@@ -83,7 +83,9 @@ def open_dataset(
     """
     path = Path(where).expanduser()
     if task not in TASKS:
-        raise ValueError(f"open_dataset: task must be one of {', '.join(TASKS)}, got {task!r}{did_you_mean(task, TASKS)}")
+        raise ValueError(
+            f"open_dataset: task must be one of {', '.join(TASKS)}, got {task!r}{did_you_mean(task, TASKS)}"
+        )
     if check not in CHECKS:
         raise ValueError(f"open_dataset: check must be one of {', '.join(CHECKS)}, got {check!r}")
     kind = format or recognise(path)

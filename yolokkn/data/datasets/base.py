@@ -189,7 +189,9 @@ def remap(dataset: Dataset, names: Sequence[str], mapping: Mapping[str, str | No
         if target is not None:
             table[i] = wanted[target]
     if not (table >= 0).any():
-        raise ValueError(f"remap: no class of {', '.join(dataset.class_names)} is in {', '.join(names)}; give a mapping")
+        raise ValueError(
+            f"remap: no class of {', '.join(dataset.class_names)} is in {', '.join(names)}; give a mapping"
+        )
     labels = dataset.labels
     class_ids = table[labels.class_ids]
     rows = np.flatnonzero(class_ids >= 0)

@@ -120,7 +120,9 @@ def _pictures(root: Path, content: Mapping[str, Any], options: Options) -> tuple
     if (root / "images").is_dir() and not has_parts:
         return list_pictures(root / "images"), "images/ without splits: all pictures"
     told = f", data.yaml says {said!r}" if said else ""
-    raise DataError(f"open_dataset: {root}: no pictures of split {split!r}: neither images/{split} nor {split}/images{told}")
+    raise DataError(
+        f"open_dataset: {root}: no pictures of split {split!r}: neither images/{split} nor {split}/images{told}"
+    )
 
 
 def _resolve(root: Path, base: Path, entry: str) -> list[Path]:
