@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes | Iterable[bytes | memoryview]) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
 
     Args:
         path: The file; its folder must exist.
-        content: Text (written as UTF-8) or bytes.
+        content: Text (written as UTF-8), bytes, or pieces of bytes that are written as they come.
 
     Raises:
         OSError: The folder is missing or read-only, or the disk is full; the old file is then untouched.
@@ -25,6 +26,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         'new'
     """
     data = content.encode() if isinstance(content, str) else content
+    pieces = [data] if isinstance(data, bytes) else data
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
@@ -32,7 +34,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -78,6 +78,10 @@ def layout_models(has_detections: bool) -> dict[str, bytes]:
         "v8": recorded_model({"output0": _channels(0, (0, 0, s))}, metadata={"task": "detect"}),
         "v8-seg": recorded_model({"output0": _channels(2, (0, 0, s)), "output1": PROTOTYPES}, metadata=task),
         "v8-pose": recorded_model({"output0": _channels(6, (s,))}, metadata={"task": "pose", "kpt_shape": "[2, 3]"}),
+        "v8-seg-pose": recorded_model(
+            {"output0": _channels(2 + 6, (0, 0, s)), "output1": PROTOTYPES},
+            metadata={"task": "segment-pose", "kpt_shape": "[2, 3]"},
+        ),
         "v5": recorded_model({"output0": _rows(8, (30, 20, 20, 10, s, 0, 0, 1), 3)}),
         "v5-seg": recorded_model({"output0": _rows(10, (30, 20, 20, 10, s, 0, 0, 1), 3), "output1": PROTOTYPES}),
         "v6": recorded_model({"outputs": _rows(8, (30, 20, 20, 10, 1, 0, 0, s))}),

@@ -84,6 +84,59 @@ def test_v8_pose():
     np.testing.assert_allclose(found.keypoints, [[[30, 31, 0.5], [34, 35, 1.0]]])
 
 
+def seg_pose_outputs():
+    table = v8_head(3, extras=2 + 2 * 3)
+    table[5, 7:] = 1, 0, 30, 19, 0.5, 34, 22, 1.0
+    table[70, 7:] = 0, 1, 48, 49, 0.25, 51, 52, 0.75
+    prototypes = np.stack([np.full((16, 16), 1.0), np.full((16, 16), -1.0)]).astype(np.float32)[None]
+    return {"output0": table.T[None].copy(), "output1": prototypes}
+
+
+SEG_POSE = {"task": "segment-pose", "names": NAMES3, "kpt_shape": "[2, 3]"}
+
+
+def test_v8_seg_pose():
+    model = yolokkn.load(recorded_model(seg_pose_outputs(), metadata=SEG_POSE))
+    assert (model.layout.name, model.layout.task, model.layout.num_keypoints) == ("v8-seg-pose", "segment-pose", 2)
+    found = model(PICTURE)
+    check(found, [[20, 15, 40, 25], [45, 45, 55, 55]], [0.9, 0.5], [2, 1])
+    assert found.masks.areas().tolist() == [20 * 10, 0]
+    np.testing.assert_allclose(found.keypoints[0], [[30, 19, 0.5], [34, 22, 1.0]])
+    np.testing.assert_allclose(found.keypoints[1], [[48, 49, 0.25], [51, 52, 0.75]])
+    one = model.with_options(classes=[1])(PICTURE)
+    np.testing.assert_allclose(one.keypoints, found.keypoints[1:])
+    assert one.masks.areas().tolist() == [0]
+
+
+def test_v8_seg_pose_scales_back_to_the_frame():
+    model = yolokkn.load(recorded_model(seg_pose_outputs(), metadata=SEG_POSE))
+    found = model(np.full((128, 128, 3), 90, np.uint8))
+    np.testing.assert_allclose(found.keypoints[0], [[60, 38, 0.5], [68, 44, 1.0]], atol=1e-4)
+    assert found.masks.areas().tolist() == [40 * 20, 0]
+
+
+def test_v8_seg_pose_drops_rows_whose_keypoints_or_coefficients_are_nan():
+    for column in (7, 9):
+        outputs = seg_pose_outputs()
+        outputs["output0"][0, column, 5] = np.nan
+        found = yolokkn.load(recorded_model(outputs, metadata=SEG_POSE), score_threshold=0.4)(PICTURE)
+        assert found.num_dropped == 1 and found.class_ids.tolist() == [1]
+        assert len(found.masks) == len(found.keypoints) == 1
+
+
+def test_masks_and_keypoints_need_the_keypoints_number():
+    content = recorded_model(seg_pose_outputs(), metadata={"task": "segment-pose", "names": NAMES3})
+    with pytest.raises(LayoutError, match="fits no known layout"):
+        yolokkn.load(content)
+    with pytest.raises(LayoutError, match=r"number of keypoints \(kpt_shape\) is not in the metadata"):
+        yolokkn.load(content, layout="v8-seg-pose")
+    wrong = recorded_model(seg_pose_outputs(), metadata={**SEG_POSE, "kpt_shape": "[3, 3]"})
+    with pytest.raises(LayoutError, match="fits no known layout"):
+        yolokkn.load(wrong)
+    with pytest.raises(LayoutError, match=r"say layout v8-seg .* but its values do not: scores must be within 0 and 1"):
+        yolokkn.load(recorded_model(seg_pose_outputs()))  # no metadata: keypoints are no scores
+
+
 def test_56_rows_without_metadata_are_ambiguous():
     content = recorded_model({"output0": cell_heads(56).T[None].copy()})
     with pytest.raises(

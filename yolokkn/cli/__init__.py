@@ -12,8 +12,11 @@ from yolokkn.errors import did_you_mean
 VERBS = {
     "track": "track objects through a video, a stream, pictures or a file of detections",
     "predict": "detect objects in pictures or a video",
+    "train": "train a network on labelled pictures",
+    "evaluate": "measure a model's accuracy on labelled data (coco, voc)",
+    "export": "write a checkpoint as an ONNX file, proven equal",
     "info": "say what a model file is; without one, list the models that come with the package",
-    "evaluate": "measure a model's accuracy on labelled data (coco)",
+    "data": "check or preview labelled pictures, fit anchors to them, draw a toy set",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
-from yolokkn.cli.model_options import add_model_options, load_model
+from yolokkn.cli.model_options import add_model_options, import_deploy, load_model
 from yolokkn.layouts import LAYOUTS, UNNAMED_CLASSES, read_facts
 from yolokkn.runtime.assets import DEFAULT_MODEL, EmbeddedModel, embedded_models, resolve_model
 from yolokkn.runtime.model import Model
@@ -118,7 +118,11 @@ def model_cost_of(path: str, input_hw: tuple[int, int]) -> Any:
     from yolokkn.graph import darknet_to_onnx, model_cost, parse_model, read_model
 
     file = Path(path)
-    if file.suffix.lower() in (".cfg", ".weights"):
+    if file.suffix.lower() == ".safetensors":
+        deploy = import_deploy(path)
+        content, _ = deploy.build_onnx(deploy.load_network(file)[0], imgsz=input_hw, verify=False)
+        parsed = parse_model(content)
+    elif file.suffix.lower() in (".cfg", ".weights"):
         parsed = parse_model(darknet_to_onnx(file.with_suffix(".cfg"), file.with_suffix(".weights")))
     else:
         parsed = read_model(file)

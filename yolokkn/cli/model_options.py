@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import flag, positive, share, size, words
+from yolokkn.errors import MissingDependencyError
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
 
@@ -18,7 +19,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, io
     group.add_argument(
         "--model",
         metavar="FILE|NAME",
-        help="an .onnx file, darknet's .cfg or .weights, or a name that yolokkn info lists",
+        help="an .onnx file, darknet's .cfg or .weights, a .safetensors checkpoint, or the name of a packaged model",
     )
     group.add_argument("--layout", metavar="NAME", help="what the outputs mean, where the file does not say")
     group.add_argument("--imgsz", type=size, metavar="N|HxW", help="input size, for a model of dynamic size")
@@ -56,6 +57,9 @@ def load_model(args: argparse.Namespace, *, default: bool = False, **options: An
     """Load the model that the command line names; with `default`, where it names none, the one that comes with the package."""
     if not args.model and not default:
         raise ValueError("--model FILE must be given")
+    if args.model and Path(args.model).suffix.lower() == ".safetensors":
+        model = load_checkpoint(args, **options)
+        return model.with_options(classes=args.classes) if getattr(args, "classes", None) else model
     anchors = None
     if args.anchors is not None:
         try:
@@ -77,3 +81,32 @@ def load_model(args: argparse.Namespace, *, default: bool = False, **options: An
     if getattr(args, "classes", None):
         return model.with_options(classes=args.classes)
     return model
+
+
+def load_checkpoint(args: argparse.Namespace, **options: Any) -> Model:
+    """Load the checkpoint that the command line names; it runs in torch, and says itself what else is to be known."""
+    deploy = import_deploy(args.model)
+    for name, default in (("layout", None), ("anchors", None), ("backend", "onnxruntime")):
+        if getattr(args, name) != default:
+            raise ValueError(f"--{name} is for model files; a checkpoint runs in torch as it was trained")
+    if args.threads is not None:
+        deploy.set_threads(args.threads)
+    names, device, letterbox = read_names(args.names), args.device, args.letterbox
+    return deploy.load_checkpoint_model(
+        Path(args.model), device=device, imgsz=args.imgsz, names=names, letterbox=letterbox, **options
+    )
+
+
+def import_deploy(what: str) -> Any:
+    """Import `yolokkn.deploy`, which needs torch.
+
+    Raises:
+        MissingDependencyError: Torch is not installed.
+    """
+    try:
+        from yolokkn import deploy
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{what}: torch must be installed for checkpoints; run: pip install 'yolokkn[train]'"
+        ) from error
+    return deploy

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from yolokkn.data.batch import Batch, Targets
     from yolokkn.data.datasets import Dataset, concat, open_dataset, remap, split_by_hash
     from yolokkn.data.loader import Loader, build_loader
-    from yolokkn.data.preview import preview
+    from yolokkn.data.preview_grid import preview
     from yolokkn.data.sample import Sample
 
 _HOMES = {
@@ -24,7 +24,7 @@ _HOMES = {
     "concat": "yolokkn.data.datasets",
     "kmeans_anchors": "yolokkn.data.anchors",
     "open_dataset": "yolokkn.data.datasets",
-    "preview": "yolokkn.data.preview",
+    "preview": "yolokkn.data.preview_grid",
     "remap": "yolokkn.data.datasets",
     "split_by_hash": "yolokkn.data.datasets",
 }

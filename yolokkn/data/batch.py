@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from yolokkn.geometry import Letterbox
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -38,6 +40,11 @@ class Targets:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Targets(**{k: None if v is None else v.to(device, non_blocking=True) for k, v in values.items()})
 
+    def pin_memory(self) -> Targets:
+        """Move every tensor into memory that a GPU reads directly."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Targets(**{k: None if v is None else v.pin_memory() for k, v in values.items()})
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -47,12 +54,19 @@ class Batch:
         images: (B, 3, H, W) uint8 RGB; the trainer divides by 255 on the device.
         targets: Their objects.
         image_ids: What the dataset calls the pictures.
+        letterboxes: How each picture as it is on the disk lies in the input; empty for augmented pictures.
     """
 
     images: Tensor
     targets: Targets
     image_ids: tuple[str, ...]
+    letterboxes: tuple[Letterbox, ...] = ()
 
     def to(self, device: torch.device | str) -> Batch:
         """Move every tensor."""
-        return Batch(self.images.to(device, non_blocking=True), self.targets.to(device), self.image_ids)
+        images = self.images.to(device, non_blocking=True)
+        return Batch(images, self.targets.to(device), self.image_ids, self.letterboxes)
+
+    def pin_memory(self) -> Batch:
+        """Move every tensor into memory that a GPU reads directly; `DataLoader` calls this."""
+        return Batch(self.images.pin_memory(), self.targets.pin_memory(), self.image_ids, self.letterboxes)

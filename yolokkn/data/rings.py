@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from yolokkn.data.sample import Rings
 
 _SHIFT = 4  # cv2 fills at sixteenths of a pixel
+_FAR = float(1 << 16)
 
 
 def clip_ring(ring: np.ndarray, region: Sequence[float]) -> np.ndarray:
@@ -62,15 +64,6 @@ def rings_bounds(rings: Rings) -> np.ndarray:
     return np.concatenate((points.min(0), points.max(0))).astype(np.float32)
 
 
-def rings_area(rings: Rings) -> float:
-    """Return the area in square pixels: rings inside others count against them only if they run the other way."""
-    total = 0.0
-    for ring in rings:
-        x, y = ring[:, 0].astype(np.float64), ring[:, 1].astype(np.float64)
-        total += float(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y)) / 2
-    return abs(total)
-
-
 def fill_rings(rings: Rings, hw: tuple[int, int], scale: float = 1.0, out: np.ndarray | None = None) -> np.ndarray:
     """Paint a mask.
 
@@ -88,16 +81,20 @@ def fill_rings(rings: Rings, hw: tuple[int, int], scale: float = 1.0, out: np.nd
     bitmap: np.ndarray = np.zeros(hw, np.uint8) if out is None else out
     if not rings:
         return bitmap
-    # A pixel is inside by its centre, and cv2 counts coordinates from the centre of pixel 0. It also paints the outline
-    # itself, half a pixel too much on each side: the ring is filled at twice the size and every second centre is taken.
-    big: np.ndarray = np.zeros((2 * hw[0], 2 * hw[1]), np.uint8)
-    limit = float(1 << 14)
-    unit = 2 * scale * (1 << _SHIFT)
+    bounds = rings_bounds(rings) * scale
+    x1, y1 = (min(max(math.floor(v), 0), side) for v, side in zip(bounds[:2].tolist(), hw[::-1], strict=True))
+    x2, y2 = (min(max(math.ceil(v), 0), side) for v, side in zip(bounds[2:].tolist(), hw[::-1], strict=True))
+    if x2 <= x1 or y2 <= y1:
+        return bitmap
+    # A pixel is inside by its centre. cv2 also paints the outline, half a pixel too much on each side: the rings are
+    # filled at twice the size, and a pixel is set where two opposite quarters of it are, which is right on average.
+    double: np.ndarray = np.zeros((2 * (y2 - y1), 2 * (x2 - x1)), np.uint8)
+    shift = np.array((2 * x1 + 0.5, 2 * y1 + 0.5), np.float32)  # cv2 counts from the middle of pixel 0
     fixed = [
-        np.rint(np.clip(ring * unit - (1 << (_SHIFT - 1)), -limit * 16, limit * 16)).astype(np.int32) for ring in rings
+        np.rint(np.clip((2 * scale) * ring - shift, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32) for ring in rings
     ]
-    cv2.fillPoly(big, fixed, 1, cv2.LINE_8, _SHIFT)
-    np.copyto(bitmap, big[::2, ::2] & big[1::2, ::2] & big[::2, 1::2] & big[1::2, 1::2])
+    cv2.fillPoly(double, fixed, 1, cv2.LINE_8, _SHIFT)
+    np.bitwise_and(double[::2, ::2], double[1::2, 1::2], out=bitmap[y1:y2, x1:x2])
     return bitmap
 
 

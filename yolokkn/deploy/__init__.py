@@ -1,1 +1,14 @@
-"""From a trained network to files that the runtime runs."""
+"""From a trained network to what runs: the ONNX export, and checkpoints behind the runtime."""
+
+from yolokkn.deploy.checkpoint_model import load_checkpoint_model, load_network, network_model, set_threads
+from yolokkn.deploy.onnx_export import ExportReport, build_onnx, export_onnx
+
+__all__ = [
+    "ExportReport",
+    "build_onnx",
+    "export_onnx",
+    "load_checkpoint_model",
+    "load_network",
+    "network_model",
+    "set_threads",
+]

@@ -96,8 +96,19 @@ def read_cfg(path: str | os.PathLike[str]) -> list[Section]:
     Raises:
         ModelError: There is no such file, it is too large or no text, or a line is neither a section nor key=value.
     """
-    text = read_text(path, MAX_CFG_BYTES, "cfg_path", "a darknet .cfg file")
-    file = Path(path).name
+    return parse_cfg(read_text(path, MAX_CFG_BYTES, "cfg_path", "a darknet .cfg file"), Path(path).name)
+
+
+def parse_cfg(text: str, file: str) -> list[Section]:
+    """Read the sections of the text of a .cfg file; see `read_cfg`.
+
+    Args:
+        text: The file's content.
+        file: Its name, for messages.
+
+    Raises:
+        ModelError: A line is neither a section nor key=value, or the sections are not those of a network.
+    """
     sections: list[Section] = []
     for number, raw in enumerate(text.splitlines(), 1):
         line = _COMMENT.sub("", raw).strip()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +16,32 @@ from yolokkn.graph.darknet_network import Convolution, Network
 
 # Added to the variance of a batch normalization. OpenCV's importer takes this; the darknet forks have 1e-5 (moves the
 # logits of Yolo-Fastest by 0.01) or add 1e-6 to the standard deviation instead.
-_EPSILON = 1e-6
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class RawConvolution:
+    """What the file says of one convolution.
+
+    Attributes:
+        biases: (filters,) float32; added after the batch normalization where there is one.
+        weights: (filters, channels / groups, size, size) float32.
+        scales: (filters,) float32 of the batch normalization; None without one.
+        means: (filters,) float32; None without.
+        variances: (filters,) float32, 0 or more; None without.
+    """
+
+    biases: np.ndarray
+    weights: np.ndarray
+    scales: np.ndarray | None = None
+    means: np.ndarray | None = None
+    variances: np.ndarray | None = None
+
+    @property
+    def in_file_order(self) -> tuple[np.ndarray, ...]:
+        """The arrays that there are, as they follow one another in the file."""
+        arrays = (self.biases, self.scales, self.means, self.variances, self.weights)
+        return tuple(array for array in arrays if array is not None)
 
 
 def read_weights(path: str | os.PathLike[str], network: Network) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -30,6 +57,22 @@ def read_weights(path: str | os.PathLike[str], network: Network) -> dict[int, tu
     Raises:
         ModelError: There is no such file, its header or size is wrong, or a number in it is no weight.
     """
+    return {i: _fold(raw, f"{Path(path)}: layer {i}") for i, raw in read_convolutions(path, network)}
+
+
+def read_convolutions(path: str | os.PathLike[str], network: Network) -> Iterator[tuple[int, RawConvolution]]:
+    """Read the numbers of every convolution as the file has them, one layer at a time.
+
+    Args:
+        path: The .weights file. Its size must be what the network needs, to the byte; nothing is allocated before.
+        network: From `plan_network`.
+
+    Yields:
+        The layer's index and its numbers.
+
+    Raises:
+        ModelError: There is no such file, its header or size is wrong, or a number in it is no weight.
+    """
     file = Path(path)
     wanted = sum(layer.settings.num_floats for layer in network.layers if layer.kind == "convolutional")
     try:
@@ -37,13 +80,22 @@ def read_weights(path: str | os.PathLike[str], network: Network) -> dict[int, tu
             raise ModelError(f"darknet_to_onnx: weights_path must name a file, got no such file: {os.fspath(path)!r}")
         with file.open("rb") as stream:
             _check_size(file, stream, wanted)
-            return {
-                i: _read_convolution(stream, layer.settings, f"{file}: layer {i}")
-                for i, layer in enumerate(network.layers)
-                if layer.kind == "convolutional"
-            }
+            for i, layer in enumerate(network.layers):
+                if layer.kind == "convolutional":
+                    yield i, _read_convolution(stream, layer.settings, f"{file}: layer {i}")
     except (OSError, ValueError) as error:
         raise ModelError(f"darknet_to_onnx: weights_path {os.fspath(path)!r} cannot be read: {error}") from error
+
+
+def weights_bytes(convolutions: Iterable[RawConvolution], num_images: int = 0) -> bytes:
+    """Return the content of a .weights file of version 0.2.
+
+    Args:
+        convolutions: In the cfg's order.
+        num_images: How many pictures the network was trained on; it stands in the header.
+    """
+    numbers = [np.ascontiguousarray(a, "<f4").tobytes() for raw in convolutions for a in raw.in_file_order]
+    return struct.pack("<3iq", 0, 2, 0, num_images) + b"".join(numbers)
 
 
 def _check_size(file: Path, stream: BinaryIO, wanted: int) -> None:
@@ -65,7 +117,7 @@ def _check_size(file: Path, stream: BinaryIO, wanted: int) -> None:
         )
 
 
-def _read_convolution(stream: BinaryIO, conv: Convolution, what: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_convolution(stream: BinaryIO, conv: Convolution, what: str) -> RawConvolution:
     data = stream.read(4 * conv.num_floats)
     if len(data) != 4 * conv.num_floats:
         raise ModelError(f"darknet_to_onnx: {what} must hold {conv.num_floats} floats, got {len(data) // 4}")
@@ -74,15 +126,22 @@ def _read_convolution(stream: BinaryIO, conv: Convolution, what: str) -> tuple[n
         raise ModelError(f"darknet_to_onnx: {what} must hold finite numbers, got NaN or infinity")
     n = conv.filters
     biases, weights = numbers[:n], numbers[-int(np.prod(conv.weight_shape)) :].reshape(conv.weight_shape)
+    biases, weights = biases.astype(np.float32), weights.astype(np.float32)
     if not conv.batch_normalize:
-        return weights.astype(np.float32), biases.astype(np.float32)
-    scales, means, variances = numbers[n : 4 * n].astype(np.float64).reshape(3, n)
+        return RawConvolution(biases, weights)
+    scales, means, variances = numbers[n : 4 * n].astype(np.float32).reshape(3, n)
     if (variances < 0).any():
         raise ModelError(f"darknet_to_onnx: {what} must have variances of 0 or more, got {variances.min():g}")
-    gains = scales / np.sqrt(variances + _EPSILON)
+    return RawConvolution(biases, weights, scales, means, variances)
+
+
+def _fold(raw: RawConvolution, what: str) -> tuple[np.ndarray, np.ndarray]:
+    if raw.scales is None or raw.means is None or raw.variances is None:
+        return raw.weights, raw.biases
+    gains = raw.scales.astype(np.float64) / np.sqrt(raw.variances.astype(np.float64) + EPSILON)
     with np.errstate(over="ignore"):
-        folded = (weights * gains[:, None, None, None]).astype(np.float32)
-        shifts = (biases - means * gains).astype(np.float32)
+        folded = (raw.weights * gains[:, None, None, None]).astype(np.float32)
+        shifts = (raw.biases - raw.means.astype(np.float64) * gains).astype(np.float32)
     if not (np.isfinite(folded).all() and np.isfinite(shifts).all()):
         raise ModelError(f"darknet_to_onnx: {what} must hold weights in the range of float32, got larger ones")
     return folded, shifts

@@ -150,7 +150,7 @@ class Layout(ABC):
 
     Attributes:
         num_classes: Number of class scores.
-        task: "detect", "segment" or "pose".
+        task: "detect", "segment", "pose" or "segment-pose".
         num_keypoints: Keypoints a detection, 0 without.
         preprocess: How the input is prepared.
     """
@@ -201,12 +201,12 @@ class Layout(ABC):
 
 @dataclass(frozen=True)
 class HeadLayout(Layout):
-    """A layout of one head, whose rows or channels end with mask coefficients or keypoints where the model has them.
+    """A layout of one head, whose rows or channels end with mask coefficients, then keypoints, where the model has them.
 
     Attributes:
         head: Name of the output.
         prototypes: Name of the output that the mask coefficients weigh; empty without masks.
-        num_extras: Coefficients or keypoint values a detection.
+        num_extras: Coefficients and keypoint values a detection.
     """
 
     channel_major: ClassVar[bool] = False
@@ -221,7 +221,7 @@ class HeadLayout(Layout):
         """Column or channel of the first extra."""
 
     def extras(self, outputs: Outputs, item: int, anchor_index: np.ndarray) -> Extras:
-        """Gather mask coefficients or keypoints."""
+        """Gather mask coefficients and keypoints."""
         if not self.num_extras:
             return Extras()
         rows = ops.gather_extras(
@@ -231,9 +231,13 @@ class HeadLayout(Layout):
             count=self.num_extras,
             channel_major=self.channel_major,
         )
-        if self.prototypes:
-            return Extras(mask_coeffs=rows, prototypes=outputs[self.prototypes][item])
-        return Extras(keypoints=rows)
+        if not self.prototypes:
+            return Extras(keypoints=rows)
+        prototypes = outputs[self.prototypes][item]
+        if not self.num_keypoints:
+            return Extras(mask_coeffs=rows, prototypes=prototypes)
+        coeffs, keypoints = (np.ascontiguousarray(part) for part in np.split(rows, [len(prototypes)], axis=1))
+        return Extras(mask_coeffs=coeffs, prototypes=prototypes, keypoints=keypoints)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class ChannelsLayout(HeadLayout):
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsLayout:
         """Fit a detection model to the layout; LayoutError where it does not."""
         head = single_output(signature, 3)
-        rows = _rows(signature, sizes(head))
+        rows = _rows(signature, sizes(head), facts.layout == cls.name)
         return cls(count_classes(rows, 4, facts, "rows"), head=head.name)
 
     @property
@@ -70,7 +70,9 @@ class ChannelsSegLayout(ChannelsLayout):
         """Fit a segmentation model to the layout; LayoutError where it does not."""
         head, prototypes = head_and_prototypes(signature)
         num_prototypes = sizes(prototypes)[0]
-        num_classes = count_classes(_rows(signature, sizes(head)), 4 + num_prototypes, facts, "rows")
+        num_classes = count_classes(
+            _rows(signature, sizes(head), facts.layout == cls.name), 4 + num_prototypes, facts, "rows"
+        )
         return cls(num_classes, "segment", head=head.name, prototypes=prototypes.name, num_extras=num_prototypes)
 
 
@@ -86,7 +88,7 @@ class ChannelsPoseLayout(ChannelsLayout):
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsPoseLayout:
         """Fit a keypoint model to the layout; LayoutError where it does not."""
         head = single_output(signature, 3)
-        rows = _rows(signature, sizes(head))
+        rows = _rows(signature, sizes(head), facts.layout == cls.name)
         if facts.keypoint_shape is None and rows != 56:
             raise LayoutError(
                 "the number of keypoints is not in the metadata, and 56 rows (17 of a person) are not there"
@@ -96,8 +98,30 @@ class ChannelsPoseLayout(ChannelsLayout):
         return cls(num_classes, "pose", count, head=head.name, num_extras=count * values)
 
 
-def _rows(signature: ModelSignature, head: tuple[int, ...]) -> int:
+class ChannelsSegPoseLayout(ChannelsLayout):
+    """The same with mask coefficients, prototypes and keypoints: one model for all."""
+
+    name = "v8-seg-pose"
+    summary = "(B, 4+classes+32+K*3, A) and prototypes (B, 32, H/4, W/4): masks and keypoints, as yolokkn exports"
+
+    @classmethod
+    def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsSegPoseLayout:
+        """Fit a model of masks and keypoints to the layout; LayoutError where it does not."""
+        head, prototypes = head_and_prototypes(signature)
+        if facts.keypoint_shape is None:
+            raise LayoutError("the number of keypoints (kpt_shape) is not in the metadata")
+        count, values = facts.keypoint_shape
+        num_extras = sizes(prototypes)[0] + count * values
+        num_classes = count_classes(
+            _rows(signature, sizes(head), facts.layout == cls.name), 4 + num_extras, facts, "rows"
+        )
+        return cls(
+            num_classes, "segment-pose", count, head=head.name, prototypes=prototypes.name, num_extras=num_extras
+        )
+
+
+def _rows(signature: ModelSignature, head: tuple[int, ...], is_stated: bool) -> int:
     rows, anchors = head
-    if anchors not in anchor_counts(signature.input_hw):
+    if not is_stated and anchors not in anchor_counts(signature.input_hw):  # our own files may have several a cell
         raise LayoutError(f"the last size {anchors} is not the number of anchors of a {signature.input_hw} input")
     return rows

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from yolokkn.errors import LayoutError, did_you_mean
 from yolokkn.layouts.base import Layout, ModelSignature
-from yolokkn.layouts.channels import ChannelsLayout, ChannelsPoseLayout, ChannelsSegLayout
+from yolokkn.layouts.channels import ChannelsLayout, ChannelsPoseLayout, ChannelsSegLayout, ChannelsSegPoseLayout
 from yolokkn.layouts.heads import DarknetLayout, V5RawLayout
 from yolokkn.layouts.metadata import ModelFacts
 from yolokkn.layouts.queries import RfDetrLayout, RtDetrLayout
@@ -16,8 +16,8 @@ from yolokkn.layouts.tables import DeepStreamLayout, EfficientNmsLayout, TableLa
 LAYOUTS = {
     cls.name: cls
     for cls in (
-        ChannelsLayout, ChannelsSegLayout, ChannelsPoseLayout, V5Layout, V5SegLayout, V6Layout, YoloxLayout,
-        YoloxDecodedLayout, TableLayout, TableSegLayout, TablePoseLayout, DeepStreamLayout, EfficientNmsLayout,
+        ChannelsLayout, ChannelsSegLayout, ChannelsPoseLayout, ChannelsSegPoseLayout, V5Layout, V5SegLayout, V6Layout,
+        YoloxLayout, YoloxDecodedLayout, TableLayout, TableSegLayout, TablePoseLayout, DeepStreamLayout, EfficientNmsLayout,
         RtDetrLayout, RfDetrLayout, DarknetLayout, V5RawLayout,
     )
 }  # fmt: skip
@@ -27,7 +27,7 @@ ALIASES = {
     "v10": "end2end", "nms": "end2end", "dfine": "rtdetr", "deim": "rtdetr",
 }  # fmt: skip
 
-_KNOWN_TASKS = ("detect", "segment", "pose")
+_KNOWN_TASKS = ("detect", "segment", "pose", "segment-pose")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class ModelFacts:
 
     Attributes:
         layout: Name of the layout, as this project's own files carry it.
-        task: "detect", "segment", "pose", "obb", "classify" ...
+        task: "detect", "segment", "pose", "segment-pose", "obb", "classify" ...
         class_names: Names by class id.
         input_hw: Height and width that the model was exported for.
         stride: Largest stride.

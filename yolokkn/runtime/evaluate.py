@@ -1,9 +1,9 @@
-"""A model over a COCO dataset's images: the results that `yolokkn.evaluation` measures."""
+"""A model over the images of a labelled dataset: the results that `yolokkn.evaluation` measures."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from yolokkn import ops
 from yolokkn.errors import DataError, SourceWarning
-from yolokkn.evaluation.coco import CocoDataset, map_classes
+from yolokkn.evaluation.boxes import FoundBoxes
+from yolokkn.evaluation.coco import CocoCategory, CocoDataset, map_classes
 from yolokkn.geometry import xyxy_to_xywh
 from yolokkn.layouts import UNNAMED_CLASSES
 from yolokkn.runtime.model import Model
@@ -74,50 +75,112 @@ def collect_coco_results(
     Raises:
         DataError: An image is missing or unreadable, or the model's classes are not the dataset's.
     """
-    category_ids = map_model_classes(model, dataset)
+    category_ids = map_model_classes(model, dataset, partial=iou_type == "keypoints")
     paths = [images / image.file_name for image in dataset.images]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise DataError(f"evaluate coco: {len(missing)} of {len(paths)} images are missing, the first is {missing[0]}")
-    by_path = {str(path): image for path, image in zip(paths, dataset.images, strict=True)}
+    sizes = [(image.height, image.width) for image in dataset.images]
     results: list[dict[str, Any]] = []
-    num_done = 0
-    config = PipelineConfig.for_source(False, model.backend.threads)
-    source = open_source(paths)
-    with warnings.catch_warnings(), run_pipeline(source, model, config=config) as pipeline:
-        warnings.simplefilter("ignore", SourceWarning)  # an unreadable image is an error here, below
-        for frame, detections in pipeline:
-            image = by_path[frame.source]
-            if frame.hw != (image.height, image.width):
-                raise DataError(
-                    f"{frame.source}: must be {image.height} x {image.width} (height x width) as the annotations "
-                    f"say, got {frame.hw[0]} x {frame.hw[1]}"
-                )
-            results += coco_rows(detections, image.id, category_ids, iou_type)
-            num_done += 1
-            advance()
-    if num_done != len(paths):
-        raise DataError(
-            f"evaluate coco: {len(paths) - num_done} of {len(paths)} images cannot be read: {source.warnings[0]}"
-        )
+    for place, detections in detect_all(model, paths, sizes, advance, "evaluate coco"):
+        results += coco_rows(detections, dataset.images[place].id, category_ids, iou_type)
     return results
 
 
-def map_model_classes(model: Model, dataset: CocoDataset) -> dict[int, int]:
-    """Find the category id of each class of a model; numbers that COCO leaves unused have none.
+def collect_found_boxes(
+    model: Model,
+    paths: Sequence[Path],
+    sizes_hw: Sequence[tuple[int, int]],
+    class_names: Sequence[str],
+    advance: Callable[[], None] = lambda: None,
+) -> FoundBoxes:
+    """Run a model over pictures and collect the boxes of the classes that the dataset has.
+
+    Args:
+        model: A loaded model; evaluation wants `score_threshold=0.001, multi_label=True`.
+        paths: The pictures.
+        sizes_hw: Their heights and widths, to which the labels belong.
+        class_names: The dataset's classes.
+        advance: Called after each picture.
+
+    Raises:
+        DataError: A picture is missing, unreadable or of another size, or no class of the model is the dataset's.
+    """
+    categories = tuple(CocoCategory(i, name) for i, name in enumerate(class_names))
+    class_ids = map_model_classes(model, CocoDataset((), categories, ()), partial=True, verb="evaluate voc")
+    columns: list[tuple[np.ndarray, ...]] = []
+    for place, found in detect_all(model, paths, sizes_hw, advance, "evaluate voc"):
+        found = found[np.array([int(c) in class_ids for c in found.class_ids], bool)]
+        own_ids = np.array([class_ids[int(c)] for c in found.class_ids], np.int64)
+        columns.append((np.full(len(found), place), found.boxes, own_ids, found.scores))
+    joined = [np.concatenate(column) for column in zip(*columns, strict=True)] if columns else [np.zeros(0, int)] * 4
+    return FoundBoxes(*joined)
+
+
+def detect_all(
+    model: Model,
+    paths: Sequence[Path],
+    sizes_hw: Sequence[tuple[int, int]],
+    advance: Callable[[], None],
+    verb: str,
+) -> Iterator[tuple[int, Detections]]:
+    """Yield the place and the detections of every picture, in order; DataError for the first that cannot be used."""
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(f"{verb}: {len(missing)} of {len(paths)} images are missing, the first is {missing[0]}")
+    places = {str(path): i for i, path in enumerate(paths)}
+    num_done = 0
+    config = PipelineConfig.for_source(False, model.backend.threads)
+    source = open_source(list(paths))
+    with warnings.catch_warnings(), run_pipeline(source, model, config=config) as pipeline:
+        warnings.simplefilter("ignore", SourceWarning)  # an unreadable image is an error here, below
+        for frame, detections in pipeline:
+            place = places[frame.source]
+            height, width = sizes_hw[place]
+            if frame.hw != (height, width):
+                raise DataError(
+                    f"{frame.source}: must be {height} x {width} (height x width) as the annotations "
+                    f"say, got {frame.hw[0]} x {frame.hw[1]}"
+                )
+            yield place, detections
+            num_done += 1
+            advance()
+    if num_done != len(paths):
+        raise DataError(f"{verb}: {len(paths) - num_done} of {len(paths)} images cannot be read: {source.warnings[0]}")
+
+
+def map_model_classes(
+    model: Model, dataset: CocoDataset, *, partial: bool = False, verb: str = "evaluate coco"
+) -> dict[int, int]:
+    """Find the category id of each class that a model keeps; numbers that COCO leaves unused have none.
+
+    Args:
+        model: Its names, and the classes that its options keep.
+        dataset: Its categories.
+        partial: Leave classes out that the dataset has not, instead of refusing the model; one must be there.
+        verb: What error messages begin with.
 
     Raises:
         DataError: The model's classes are not the dataset's.
     """
-    used = {i: name for i, name in enumerate(model.class_names) if not name.startswith("unused ")}
+    kept = model.options.classes
+    used = {
+        i: n for i, n in enumerate(model.class_names) if not n.startswith("unused ") and (kept is None or i in kept)
+    }
+    if partial and used:
+        used = {i: name for i, name in used.items() if _is_category(name, dataset)} or used
     names: list[str] | int = list(used.values())
     if not used:
         names = 80 if model.layout.num_classes == UNNAMED_CLASSES else model.layout.num_classes
     try:
         category_ids = map_classes(names, dataset)
     except ValueError as error:
-        raise DataError(f"evaluate coco: {error}") from None
+        raise DataError(f"{verb}: {error}") from None
     return dict(zip(used or range(len(category_ids)), category_ids, strict=True))
+
+
+def _is_category(name: str, dataset: CocoDataset) -> bool:
+    try:
+        return bool(map_classes([name], dataset))
+    except ValueError:
+        return False
 
 
 def coco_rows(

@@ -51,8 +51,9 @@ def load(
     """Load anybody's YOLO-family model.
 
     Args:
-        model: An .onnx file (a path or its bytes), darknet's .cfg or .weights, a `torch.nn.Module`, or the name of a model
-            that comes with the package (`yolokkn info` lists them); None: the default of those.
+        model: An .onnx file (a path or its bytes), darknet's .cfg or .weights, a `torch.nn.Module`, a `Backend` that runs
+            already (device, backend and threads are then its own), or the name of a model that comes with the package
+            (`yolokkn info` lists them); None: the default of those.
         device: "cpu", or what the backend offers.
         backend: "onnxruntime" or "openvino".
         layout: What the outputs mean, where the file does not say; `yolokkn info MODEL` lists the names.
@@ -104,6 +105,8 @@ def load(
 def _open(model: Any, open_engine: Callable[..., Backend], device: str, imgsz: Any) -> tuple[str, Backend]:
     if isinstance(model, bytes):
         return "<bytes>", open_engine(model)
+    if isinstance(model, Backend):
+        return model.name, model
     if not isinstance(model, (str, Path)):
         if not hasattr(model, "eval") or not hasattr(model, "parameters"):
             raise TypeError(f"load: model must be a path, bytes or a torch.nn.Module, got {type(model).__name__}")
@@ -121,6 +124,10 @@ def _open(model: Any, open_engine: Callable[..., Backend], device: str, imgsz: A
 
         content = darknet_to_onnx(path.with_suffix(".cfg"), path.with_suffix(".weights"))
         return path.name, open_engine(content)
+    if suffix == ".safetensors":
+        raise ModelError(
+            f"{path.name}: a checkpoint is opened by yolokkn.deploy.load_checkpoint_model, which needs torch"
+        )
     if suffix in (".pt", ".pth"):
         raise ModelError(
             f"{path.name}: PyTorch checkpoints are not run (loading one executes code); export it to ONNX with its own tool"

@@ -189,12 +189,22 @@ def remap(dataset: Dataset, names: Sequence[str], mapping: Mapping[str, str | No
         if target is not None:
             table[i] = wanted[target]
     if not (table >= 0).any():
-        raise ValueError(f"remap: no class of {', '.join(dataset.class_names)} is in {', '.join(names)}; give a mapping")
+        raise ValueError(
+            f"remap: no class of {', '.join(dataset.class_names)} is in {', '.join(names)}; give a mapping"
+        )
     labels = dataset.labels
     class_ids = table[labels.class_ids]
     rows = np.flatnonzero(class_ids >= 0)
     kept = np.concatenate([[0], np.cumsum(class_ids >= 0)]).astype(np.int64)
     chosen = select_objects(labels, rows, kept[labels.offsets], labels.relative, class_ids[rows])
+    return dataset._with(chosen, class_names=tuple(names))
+
+
+def without_labels(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Return the pictures alone, under another list of classes: for a teacher to label."""
+    labels = dataset.labels
+    none = np.zeros(0, np.int64)
+    chosen = select_objects(labels, none, np.zeros(len(labels.offsets), np.int64), labels.relative, none)
     return dataset._with(chosen, class_names=tuple(names))
 
 

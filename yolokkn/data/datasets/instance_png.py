@@ -63,8 +63,10 @@ def _add(assembly: Assembly, folder: Path, stem: str, hw: tuple[int, int]) -> No
         assembly.issues.add("missing labels", f"{folder.name}/{stem}.png", "no such file", "kept without objects")
         return
     where = f"{folder.name}/{file.name}"
-    mask = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8) if file.stat().st_size else np.zeros(1, np.uint8), -1)
-    if mask is None or mask.ndim != 2:
+    mask = cv2.imdecode(
+        np.frombuffer(file.read_bytes(), np.uint8) if file.stat().st_size else np.zeros(1, np.uint8), -1
+    )
+    if mask is None or mask.ndim != 2 or mask.dtype.kind != "u":
         assembly.issues.add("bad mask", where, "must be a picture of one channel", "kept without objects")
         return
     if hw[0] and mask.shape != hw:
@@ -72,7 +74,7 @@ def _add(assembly: Assembly, folder: Path, stem: str, hw: tuple[int, int]) -> No
             "size differs", where, f"{mask.shape[1]} x {mask.shape[0]} of a picture {hw[1]} x {hw[0]}", "dropped"
         )
         return
-    for value in np.unique(mask)[np.unique(mask) > 0].tolist():
+    for value in (np.flatnonzero(np.bincount(mask.reshape(-1))[1:]) + 1).tolist():
         one = (mask == value).astype(np.uint8)
         x, y, w, h = cv2.boundingRect(one)
         if cv2.countNonZero(one) < MIN_PIXELS:

@@ -258,7 +258,9 @@ def join_tables(tables: Sequence[LabelTable]) -> LabelTable:
     keypoints = None
     if counts:
         k = counts.pop()
-        blanks = (t.keypoints if t.keypoints is not None else np.zeros((len(t.boxes), k, 3), np.float32) for t in tables)
+        blanks = (
+            t.keypoints if t.keypoints is not None else np.zeros((len(t.boxes), k, 3), np.float32) for t in tables
+        )
         keypoints = np.concatenate(list(blanks))
     return LabelTable(
         offsets=chain("offsets"),

@@ -116,6 +116,9 @@ def _add(assembly: Assembly, annotation: _Annotation) -> None:
         if name not in class_ids:
             issues.add("unknown class", where, f"{name!r}", "dropped")
             continue
+        if x2 <= x1 or y2 <= y1:  # one pixel by VOC's way of counting, in truth a slip of the mouse
+            issues.add("zero area", where, f"{name}, bndbox {', '.join(map(str, corners))}", "dropped")
+            continue
         difficult = (thing.findtext("difficult") or "0").strip() not in ("0", "")
         # VOC counts pixels from 1 and names the last one inside.
         assembly.labels.add(where, class_ids[name], (x1 - 1, y1 - 1, x2, y2), ignored=difficult)

@@ -11,9 +11,9 @@ import numpy as np
 from yolokkn.data.datasets.assemble import Assembly, Options
 from yolokkn.data.datasets.base import COCO_KEYPOINTS, Dataset, find_flip_pairs
 from yolokkn.data.datasets.pictures import list_pictures
-from yolokkn.errors import DataError
+from yolokkn.errors import ConfigurationError, DataError
+from yolokkn.safe_yaml import read_yaml
 
-MAX_YAML_BYTES = 1 << 20
 MAX_LABEL_BYTES = 64 << 20
 _SYNONYMS = {"val": ("val", "valid", "validation"), "valid": ("val", "valid", "validation"), "train": ("train",)}
 
@@ -79,23 +79,12 @@ def read_data_yaml(file: Path) -> dict[str, Any]:
         DataError: It cannot be read, or is no mapping.
     """
     try:
-        import yaml
-    except ImportError as error:
-        from yolokkn.errors import MissingDependencyError
-
-        raise MissingDependencyError("open_dataset: YAML needs pyyaml; run: pip install yolokkn[train]") from error
-    try:
-        text = file.read_bytes()
-        if len(text) > MAX_YAML_BYTES or text.count(b"*") > 1000:
-            raise DataError(f"open_dataset: {file} must have at most {MAX_YAML_BYTES} bytes and 1000 aliases")
-        content = yaml.safe_load(text)
-    except OSError as error:
-        raise DataError(f"open_dataset: {file} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"open_dataset: {file} must be YAML, got {' '.join(str(error).split())[:200]}") from error
+        content = read_yaml(file)
+    except ConfigurationError as error:
+        raise DataError(f"open_dataset: {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"open_dataset: {file} must hold a mapping, got {type(content).__name__}")
-    return content
+    return dict(content)
 
 
 def _pictures(root: Path, content: Mapping[str, Any], options: Options) -> tuple[list[Path], str]:
@@ -120,7 +109,9 @@ def _pictures(root: Path, content: Mapping[str, Any], options: Options) -> tuple
     if (root / "images").is_dir() and not has_parts:
         return list_pictures(root / "images"), "images/ without splits: all pictures"
     told = f", data.yaml says {said!r}" if said else ""
-    raise DataError(f"open_dataset: {root}: no pictures of split {split!r}: neither images/{split} nor {split}/images{told}")
+    raise DataError(
+        f"open_dataset: {root}: no pictures of split {split!r}: neither images/{split} nor {split}/images{told}"
+    )
 
 
 def _resolve(root: Path, base: Path, entry: str) -> list[Path]:

@@ -1,0 +1,84 @@
+"""`yolokkn export`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, positive, run_verb, size
+from yolokkn.cli.model_options import import_deploy
+from yolokkn.files import refuse_existing
+
+EXAMPLES = """examples:
+  yolokkn export --model best.safetensors --save best.onnx
+  yolokkn export best.safetensors --half --imgsz 384x640
+  yolokkn export model=best.safetensors save=any.onnx batch=free dynamic=true
+
+"""
+FORMATS = ("onnx",)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb; returns the exit code."""
+    parser = Parser(
+        prog="yolokkn export",
+        description="Write a checkpoint as an ONNX file; it is run beside the network, and kept only if it gives the same.",
+        epilog=EXAMPLES + EXIT_CODES,
+    )
+    parser.add_argument("path", nargs="?", metavar="CHECKPOINT", help="the same as --model")
+    parser.add_argument("--model", metavar="FILE", help="a .safetensors checkpoint")
+    parser.add_argument("--save", metavar="FILE", help="the file to write; by default beside the checkpoint")
+    parser.add_argument("--format", choices=FORMATS, default="onnx", help="what to write (default onnx)")
+    parser.add_argument("--imgsz", type=size, metavar="N|HxW", help="input size; the training's by default")
+    parser.add_argument("--batch", type=batch, default=1, metavar="N|free", help="pictures in one run (default 1)")
+    parser.add_argument(
+        "--dynamic", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="leave height and width free"
+    )
+    parser.add_argument("--opset", type=positive, default=17, metavar="N", help="version of the operators, 11 to 18")
+    parser.add_argument(
+        "--half", type=flag, nargs="?", const=True, default=False, metavar="BOOL",
+        help="store the weights as float16, compute in float32: half the file",
+    )  # fmt: skip
+    parser.add_argument(
+        "--overwrite", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="replace an existing file"
+    )
+    args = parser.parse(argv)
+    return run_verb("yolokkn export", run, args)
+
+
+def batch(text: str) -> int | None:
+    """Read a number of pictures; None for "free"."""
+    return None if text.lower() in ("free", "dynamic") else positive(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file and print the report."""
+    model = args.model or args.path
+    if not model:
+        raise ValueError("--model FILE must be given")
+    path = Path(args.save) if args.save else Path(model).with_suffix(f".{args.format}")
+    refuse_existing(path, args.overwrite)
+    deploy = import_deploy(model)
+    network, checkpoint = deploy.load_network(Path(model))
+    report = deploy.export_onnx(
+        network,
+        path,
+        imgsz=(args.imgsz, args.imgsz) if isinstance(args.imgsz, int) else args.imgsz,
+        batch=args.batch,
+        dynamic_hw=args.dynamic,
+        opset=args.opset,
+        half=args.half,
+        summary=summary_of(checkpoint.manifest),
+        overwrite=args.overwrite,
+    )
+    print(report.text())
+    return EXIT_OK
+
+
+def summary_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an exported file shall say of its training: the parts of a checkpoint's manifest that are for people."""
+    chosen = {key: manifest[key] for key in ("summary", "metrics", "versions", "epoch") if key in manifest}
+    return chosen if len(json.dumps(chosen)) < 50_000 else {"versions": manifest.get("versions", {})}

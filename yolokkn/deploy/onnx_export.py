@@ -1,0 +1,308 @@
+"""A network as an ONNX file that says what it is, proven equal to the network before anybody sees it."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from yolokkn.errors import MissingDependencyError, ModelError
+from yolokkn.files import refuse_existing, write_atomically
+from yolokkn.graph import Model, model_cost, parse_model, read_model
+from yolokkn.graph.onnx_rewrite import forget_origin, remove_identities, set_metadata, set_sizes, store_half
+from yolokkn.models import Deployable, Network
+from yolokkn.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from yolokkn.runtime.load import load
+
+OPSETS = range(11, 19)
+MAX_IR_VERSION = 10
+TOLERANCE = 1e-4  # of a channel's largest value, or of 1: what the order of float32 sums can explain
+_MAX_SUMMARY = 100_000  # characters
+_INPUT = "images"
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported, and how well it agrees.
+
+    Attributes:
+        path: The file; None while it is bytes.
+        num_bytes: Its size.
+        layout: Name of the runtime's layout.
+        input_shape: Sizes of the input; text where they are free.
+        outputs: Sizes of each output.
+        opset: Version of the operators.
+        ir_version: Version of the format.
+        parameters: Weights in it.
+        gflops: Of one picture; None where they cannot be counted.
+        num_half: Weights stored as float16.
+        differences: Per output the largest difference between ONNX Runtime and the network, over random pictures.
+        rounding: Per output the largest difference that storing weights as float16 makes; empty without.
+    """
+
+    path: Path | None
+    num_bytes: int
+    layout: str
+    input_shape: tuple[int | str, ...]
+    outputs: Mapping[str, tuple[int | str, ...]]
+    opset: int
+    ir_version: int
+    parameters: int
+    gflops: float | None
+    num_half: int
+    differences: Mapping[str, float]
+    rounding: Mapping[str, float]
+
+    def text(self) -> str:
+        """Return the report as lines for people."""
+        outputs = ", ".join(f"{name} {_sizes(shape)}" for name, shape in self.outputs.items())
+        cost = f", {self.gflops:.2f} GFLOPs" if self.gflops is not None else ""
+        lines = [
+            f"{self.path or 'model'}: {self.num_bytes / 1e6:.2f} MB, {self.parameters:,} parameters{cost}, "
+            f"opset {self.opset}, IR {self.ir_version}",
+            f"input {_INPUT} {_sizes(self.input_shape)}; layout {self.layout}: {outputs}",
+            f"largest difference to the network: {_differences(self.differences)}",
+        ]
+        if self.num_half:
+            lines.append(
+                f"{self.num_half} tensors stored as float16, which changes at most {_differences(self.rounding)}"
+            )
+        return "\n".join(lines)
+
+
+def _sizes(shape: tuple[int | str, ...]) -> str:
+    return "(" + ", ".join(str(n) for n in shape) + ")"
+
+
+def _differences(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2g}" for name, value in values.items())
+
+
+def export_onnx(
+    network: Network,
+    path: Path,
+    *,
+    imgsz: tuple[int, int] | None = None,
+    batch: int | None = 1,
+    dynamic_hw: bool = False,
+    opset: int = 17,
+    half: bool = False,
+    summary: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write a network as an ONNX file that `yolokkn.load` reads, and prove that it gives the same numbers.
+
+    Args:
+        network: What to export; it is not changed.
+        path: The `.onnx` file; its folder must exist.
+        imgsz: Height and width of the input, or the default of a free one; the network's own by default.
+        batch: Pictures in one run; None leaves it free.
+        dynamic_hw: Leave height and width free (multiples of the network's stride).
+        opset: Version of the operators, 11 to 18.
+        half: Store the convolutions' weights as float16, computing in float32: half the file.
+        summary: What the file shall say of its training, as JSON values.
+        overwrite: Replace a file that is there.
+
+    Returns:
+        Sizes, cost and the largest differences found.
+
+    Raises:
+        FileExistsError: The file is there and may not be replaced.
+        ValueError: An argument breaks its rule.
+        MissingDependencyError: The package onnx, which torch exports with, is not installed.
+        ModelError: The exported model does not give the network's numbers; nothing is written then.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".onnx":
+        raise ValueError(f"export_onnx: path must end in .onnx, got {path.name}")
+    refuse_existing(path, overwrite)
+    content, report = build_onnx(
+        network, imgsz=imgsz, batch=batch, dynamic_hw=dynamic_hw, opset=opset, half=half, summary=summary
+    )
+    write_atomically(path, content)
+    if read_model(path).to_bytes() != parse_model(content).to_bytes():
+        raise ModelError(f"export_onnx: {path} must read back as it was written; is the disk failing?")
+    return ExportReport(**{**report.__dict__, "path": path})
+
+
+def build_onnx(
+    network: Network,
+    *,
+    imgsz: tuple[int, int] | None = None,
+    batch: int | None = 1,
+    dynamic_hw: bool = False,
+    opset: int = 17,
+    half: bool = False,
+    summary: Mapping[str, Any] | None = None,
+    verify: bool = True,
+) -> tuple[bytes, ExportReport]:
+    """Make the bytes of `export_onnx`'s file.
+
+    Args:
+        network: See `export_onnx`, also for the rest.
+        imgsz: Height and width.
+        batch: Pictures in one run, or None.
+        dynamic_hw: Leave height and width free.
+        opset: Version of the operators.
+        half: Store weights as float16.
+        summary: What the file shall say of its training.
+        verify: Run it and compare; without, the differences stay empty.
+    """
+    if opset not in OPSETS:
+        raise ValueError(f"export_onnx: opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
+    if batch is not None and not 1 <= batch <= 1024:
+        raise ValueError(f"export_onnx: batch must be 1 to 1024, or None for a free one, got {batch}")
+    size = imgsz or network.spec.imgsz
+    exact = Deployable(network, None if dynamic_hw else size).eval().cpu()
+    rounded = _with_half_weights(exact) if half else exact
+    model = parse_model(_trace(rounded, size, batch, dynamic_hw, opset), "exported model")
+    remove_identities(model)
+    forget_origin(model, f"yolokkn {network.spec.family}")
+    shapes = _name_sizes(model, rounded, size, batch, dynamic_hw)
+    num_half = store_half(model) if half else 0
+    set_metadata(model, {**rounded.metadata(), "imgsz": json.dumps(list(size)), **_summary(summary)})
+    content = model.to_bytes()
+    model = parse_model(content, "exported model")
+    if model.ir_version > MAX_IR_VERSION or model.opset != opset:
+        raise ModelError(
+            f"export_onnx: must give IR {MAX_IR_VERSION} or less and opset {opset}, got {model.ir_version}, {model.opset}"
+        )
+    cost = model_cost(model, size)
+    report = ExportReport(
+        None, len(content), rounded.layout, shapes.pop(_INPUT), shapes, model.opset, model.ir_version, cost.parameters,
+        cost.gflops, num_half, _verify(content, rounded, size, batch, dynamic_hw) if verify else {},
+        _compare(exact, rounded, size) if half else {},
+    )  # fmt: skip
+    return content, report
+
+
+def _summary(summary: Mapping[str, Any] | None) -> dict[str, str]:
+    if not summary:
+        return {}
+    text = json.dumps(summary, allow_nan=False)
+    if len(text) > _MAX_SUMMARY:
+        raise ValueError(f"export_onnx: summary must have at most {_MAX_SUMMARY} characters as JSON, got {len(text)}")
+    return {"training": text}
+
+
+def _with_half_weights(deployable: Deployable) -> Deployable:
+    """Return a copy whose convolutions have weights that float16 holds exactly; those it cannot hold stay."""
+    rounded = copy.deepcopy(deployable)
+    for module in rounded.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            half = module.weight.detach().half().float()
+            if torch.isfinite(half).all():
+                module.weight = nn.Parameter(half, requires_grad=False)
+    return rounded
+
+
+def _trace(deployable: Deployable, size: tuple[int, int], batch: int | None, dynamic_hw: bool, opset: int) -> bytes:
+    names = list(deployable.output_names)
+    free: dict[str, dict[int, str]] = {}
+    if batch is None:
+        free = {name: {0: "batch"} for name in (_INPUT, *names)}
+    if dynamic_hw:
+        free.setdefault(_INPUT, {}).update({2: "height", 3: "width"})
+    buffer = io.BytesIO()
+    example = torch.zeros(batch or 2, 3, *size)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer's remarks on constants; what it gave is compared below
+        try:
+            torch.onnx.export(
+                deployable, (example,), buffer, dynamo=False, opset_version=opset, input_names=[_INPUT],
+                output_names=names, dynamic_axes=free, do_constant_folding=True,
+            )  # fmt: skip
+        except torch.onnx.errors.OnnxExporterError as error:
+            if "onnx is not installed" in str(error):
+                raise MissingDependencyError(
+                    "export_onnx: the package onnx must be installed; run: pip install 'yolokkn[train]'"
+                ) from error
+            raise
+    return buffer.getvalue()
+
+
+def _name_sizes(
+    model: Model, deployable: Deployable, size: tuple[int, int], batch: int | None, dynamic_hw: bool
+) -> dict[str, tuple[int | str, ...]]:
+    """Write the sizes of the input and the outputs into the model, for the tracer's are partly guesses."""
+    first: int | str = "batch" if batch is None else batch
+    height_width: tuple[int | str, ...] = ("height", "width") if dynamic_hw else size
+    shapes: dict[str, tuple[int | str, ...]] = {_INPUT: (first, 3, *height_width)}
+    for name, output in _run(deployable, torch.zeros(1, 3, *size)).items():
+        sizes: list[int | str] = [first, *output.shape[1:]]
+        if dynamic_hw and output.ndim == 3:
+            sizes[2] = "anchors"
+        elif dynamic_hw:
+            sizes[2:] = [f"{name}_rows", f"{name}_columns"]
+        shapes[name] = tuple(sizes)
+    for name, shape in shapes.items():
+        set_sizes(model, name, shape)
+    return shapes
+
+
+def _run(deployable: Deployable, images: torch.Tensor) -> dict[str, np.ndarray]:
+    with torch.inference_mode():
+        return {n: v.numpy() for n, v in zip(deployable.output_names, deployable(images), strict=True)}
+
+
+def _pictures(count: int, size: tuple[int, int]) -> torch.Tensor:
+    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+def _verify(
+    content: bytes, deployable: Deployable, size: tuple[int, int], batch: int | None, dynamic_hw: bool
+) -> dict[str, float]:
+    """Run the file beside the network; ModelError where they differ by more than the order of sums explains."""
+    backend = OnnxRuntimeBackend(content, threads=1)
+    stride = max(deployable.head.strides)
+    sizes = [size, (size[0], max(size[1] // 2 // stride, 1) * stride)] if dynamic_hw else [size]
+    counts = [1, 2] if batch is None else [batch]
+    differences = dict.fromkeys(deployable.output_names, 0.0)
+    for hw in sizes:
+        for count in counts:
+            images = _pictures(count, hw)
+            wanted, got = _run(deployable, images), backend.run({_INPUT: images.numpy()})
+            for name, difference in _largest(wanted, got).items():
+                differences[name] = max(differences[name], difference)
+                if not _agree(wanted[name], got[name]):
+                    raise ModelError(
+                        f"export_onnx: output {name} must equal the network's within {TOLERANCE:g} of each channel's largest "
+                        f"value, got a difference of {difference:.2g} for {count} pictures of {hw[0]} x {hw[1]}"
+                    )
+    found = load(content, threads=1).layout.name
+    if found != deployable.layout:
+        raise ModelError(f"export_onnx: the file must be read as layout {deployable.layout}, got {found}")
+    return differences
+
+
+def _agree(wanted: np.ndarray, got: np.ndarray) -> bool:
+    """Compare channel by channel: scores must agree better than boxes in pixels."""
+    if wanted.shape != got.shape:
+        return False
+    others = tuple(i for i in range(wanted.ndim) if i != 1)
+    scale = np.maximum(np.abs(wanted).max(others, keepdims=True, initial=0), 1)
+    return bool((np.abs(wanted - got) <= TOLERANCE * scale).all())
+
+
+def _compare(one: Deployable, other: Deployable, size: tuple[int, int]) -> dict[str, float]:
+    images = _pictures(1, size)
+    return _largest(_run(one, images), _run(other, images))
+
+
+def _largest(wanted: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the largest absolute difference of each output; infinite where shapes differ or a value is NaN."""
+    found = {}
+    for name, value in wanted.items():
+        other = got[name]
+        difference = np.abs(value - other).max(initial=0) if value.shape == other.shape else np.inf
+        found[name] = float(np.nan_to_num(difference, nan=np.inf))
+    return found

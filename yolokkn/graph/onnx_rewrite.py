@@ -1,0 +1,107 @@
+"""Changes to a checked ONNX model that keep what it computes: tidying, metadata, names of sizes, weights of half the size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from yolokkn._version import __version__
+from yolokkn.errors import ModelError
+from yolokkn.graph.onnx_file import Model, tensor_array
+
+_FLOAT, _HALF = 1, 10  # TensorProto.DataType
+_MAX_HALF = 65504.0
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+def remove_identities(model: Model) -> int:
+    """Take out the nodes that only rename a value; returns how many went. Outputs of the graph keep their names."""
+    graph = model.graph
+    outputs = {value.name for value in graph.output}
+    source: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        if node.op_type == "Identity" and not node.domain and node.output[0] not in outputs:
+            source[node.output[0]] = source.get(node.input[0], node.input[0])
+            continue
+        node.input[:] = [source.get(name, name) for name in node.input]
+        kept.append(type(node).FromString(node.SerializeToString()))
+    removed = len(graph.node) - len(kept)
+    if any(attribute.HasField("g") for node in kept for attribute in node.attribute):
+        raise ModelError(f"remove_identities: {model.name} must have no subgraphs")
+    del graph.node[:]
+    graph.node.extend(kept)
+    return removed
+
+
+def forget_origin(model: Model, graph_name: str) -> None:
+    """Drop doc strings and intermediate shapes, which may carry paths of the machine, and name the graph and its producer."""
+    proto = model.proto
+    proto.producer_name, proto.producer_version, proto.doc_string = "yolokkn", __version__, ""
+    graph = proto.graph
+    graph.name, graph.doc_string = graph_name, ""
+    del graph.value_info[:]
+    for thing in (*graph.node, *graph.input, *graph.output):
+        thing.doc_string = ""
+
+
+def set_metadata(model: Model, entries: Mapping[str, str]) -> None:
+    """Replace the metadata."""
+    del model.proto.metadata_props[:]
+    for key in sorted(entries):
+        model.proto.metadata_props.add(key=key, value=entries[key])
+
+
+def set_sizes(model: Model, name: str, shape: Sequence[int | str]) -> None:
+    """Write the shape of an input or output; a string is a symbolic size.
+
+    Raises:
+        ModelError: There is no such input or output, or it has another rank.
+    """
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name != name:
+            continue
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) != len(shape):
+            raise ModelError(f"set_sizes: {name} must have rank {len(dims)}, got {len(shape)}")
+        for dim, size in zip(dims, shape, strict=True):
+            dim.Clear()
+            if isinstance(size, str):
+                dim.dim_param = size
+            else:
+                dim.dim_value = size
+        return
+    raise ModelError(f"set_sizes: {name!r} must be an input or output of {model.name}")
+
+
+def store_half(model: Model) -> int:
+    """Store the weights of convolutions as float16, each with a Cast to float32 behind it.
+
+    The arithmetic stays float32; a runtime casts once, on loading. Weights that float16 cannot hold stay as they are.
+
+    Returns:
+        How many tensors are stored in half the bytes.
+    """
+    graph = model.graph
+    weights = {node.input[1] for node in graph.node if node.op_type in _CONVOLUTIONS and len(node.input) > 1}
+    casts: list[Any] = []
+    for tensor in graph.initializer:
+        if tensor.name not in weights or tensor.data_type != _FLOAT:
+            continue
+        values = tensor_array(tensor)
+        if not np.isfinite(values).all() or np.abs(values).max(initial=0) > _MAX_HALF:
+            continue
+        name = tensor.name
+        half: np.ndarray = values.astype("<f2")
+        tensor.Clear()
+        tensor.name, tensor.data_type, tensor.raw_data = f"{name}.half", _HALF, half.tobytes()
+        tensor.dims.extend(half.shape)
+        cast = type(graph.node[0])(op_type="Cast", name=f"{name}.cast", input=[tensor.name], output=[name])
+        cast.attribute.add(name="to", i=_FLOAT, type=2)
+        casts.append(cast)
+    nodes = [type(node).FromString(node.SerializeToString()) for node in graph.node]
+    del graph.node[:]
+    graph.node.extend([*casts, *nodes])
+    return len(casts)

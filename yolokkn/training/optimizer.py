@@ -1,0 +1,101 @@
+"""The optimizer: which parameters decay, which learn more slowly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from yolokkn.errors import did_you_mean
+from yolokkn.training.config import OptimizerConfig
+
+
+def group_parameters(
+    network: nn.Module, weight_decay: float, lr_scale: Mapping[str, float] | None = None
+) -> list[dict[str, object]]:
+    """Put the trained parameters into groups.
+
+    Matrices and filters decay; biases, norms and other vectors do not (decay pulls a norm's scale to zero, which is
+    not what it is for).
+
+    Args:
+        network: Its parameters with `requires_grad`.
+        weight_decay: Decay of those that decay.
+        lr_scale: Factor of the learning rate for the parameters whose names start with the key; the longest key wins.
+
+    Returns:
+        Groups as `torch.optim` takes them, with `lr_scale` and `names`; in the order of the network's parameters.
+
+    Raises:
+        ValueError: A key of `lr_scale` is the start of no parameter's name.
+    """
+    scales = lr_scale or {}
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    refuse_unknown_parts("lr_scale", scales, network)
+    groups: dict[tuple[float, float], dict[str, object]] = {}
+    for name, parameter in trained.items():
+        decay = weight_decay if parameter.ndim >= 2 else 0.0
+        part = max((key for key in scales if name.startswith(key)), key=len, default=None)
+        scale = 1.0 if part is None else scales[part]
+        empty: dict[str, object] = {"params": [], "names": [], "weight_decay": decay, "lr_scale": scale}
+        group = groups.setdefault((decay, scale), empty)
+        group["params"].append(parameter)  # type: ignore[attr-defined]
+        group["names"].append(name)  # type: ignore[attr-defined]
+    return list(groups.values())
+
+
+def refuse_unknown_parts(argument: str, parts: Mapping[str, float] | tuple[str, ...], network: nn.Module) -> None:
+    """Raise ValueError unless each part is the start of some parameter's name."""
+    names = [name for name, _ in network.named_parameters()]
+    for part in parts:
+        if not any(name.startswith(part) for name in names):
+            top = sorted({name.split(".")[0] for name in names})
+            hint = did_you_mean(part, top)
+            raise ValueError(f"{argument}: must name parts of the network ({', '.join(top)}), got {part!r}{hint}")
+
+
+def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Make the optimizer of a network: SGD with Nesterov's momentum, or AdamW (Loshchilov and Hutter, 2019)."""
+    groups = group_parameters(network, config.weight_decay, config.lr_scale)
+    if not groups:
+        raise ValueError("build_optimizer: network must have parameters to train, and freeze leaves none")
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.base_lr, momentum=config.momentum, nesterov=config.momentum > 0)
+    return torch.optim.AdamW(groups, lr=config.base_lr, betas=(config.momentum, 0.999))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give each group the rate times its own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimizer's state by "parameter's name/quantity", fit for a checkpoint."""
+    tensors: dict[str, Tensor] = {}
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            for quantity, value in optimizer.state.get(parameter, {}).items():
+                if value is not None:
+                    tensors[f"{name}/{quantity}"] = torch.as_tensor(value)
+    return tensors
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put the state back that `optimizer_tensors` gave.
+
+    Raises:
+        ValueError: A name is not one of the optimizer's parameters.
+    """
+    by_name = {
+        name: parameter
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["names"], group["params"], strict=True)
+    }
+    for key, value in tensors.items():
+        name, _, quantity = key.rpartition("/")
+        if name not in by_name:
+            raise ValueError(f"restore_optimizer: tensors must be of the network's parameters, got {name!r}")
+        place = value.device if quantity == "step" else by_name[name].device  # AdamW keeps its counters on the CPU
+        optimizer.state[by_name[name]][quantity] = value.to(place).clone()

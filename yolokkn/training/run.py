@@ -1,0 +1,54 @@
+"""A run from its configuration to its end: the folder, the parts, the loop, the plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yolokkn.configuration import dump_yaml
+from yolokkn.files import write_atomically
+from yolokkn.training.config import TrainConfig
+from yolokkn.training.distributed import World
+from yolokkn.training.host_memory import keep_freed_memory
+from yolokkn.training.progress import Display
+from yolokkn.training.report import Report
+from yolokkn.training.run_folder import CONFIG, find_resume, make_run_folder
+from yolokkn.training.setup import build_parts
+from yolokkn.training.teacher import make_teacher
+from yolokkn.training.trainer import Outcome, Trainer
+
+
+def start(config: TrainConfig, world: World, display: Display) -> Outcome:
+    """Train as a configuration says.
+
+    Args:
+        config: Of the run; with `resume` it goes on in that run's folder.
+        world: The processes.
+        display: Where words go.
+
+    Returns:
+        How it ended. A signal ends it in order: the state is saved, and the reason is "interrupted".
+    """
+    if world.device.type == "cpu":
+        keep_freed_memory()
+    resumed = find_resume(config.runtime.resume) if config.runtime.resume else None
+    folder = resumed.parent if resumed else None
+    if folder is None and world.is_main:
+        folder = make_run_folder(Path(config.runtime.project), config.runtime.name)
+    folder = Path(world.from_main(folder))  # type: ignore[arg-type]
+    parts = build_parts(config, folder, world, display.line, make_teacher=make_teacher)
+    if world.is_main and resumed is None:
+        write_atomically(folder / CONFIG, dump_yaml(config.to_dict()))
+        write_atomically(folder / "model.json", parts.spec.to_json() + "\n")
+    display.line(f"run: {folder}")
+
+    report = Report(folder, parts, config.runtime.plots, display)
+    trainer = Trainer(parts, config, folder, world, display, report)
+    if resumed is not None:
+        trainer.resume(resumed)
+        display.line(f"going on after step {trainer.position.step} (epoch {trainer.position.epoch + 1})")
+    outcome = trainer.train()
+    if world.is_main and outcome.reason != "interrupted":
+        report.finish()
+    return outcome
+
+

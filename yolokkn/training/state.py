@@ -1,0 +1,169 @@
+"""Everything that a run must remember to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from yolokkn.errors import ModelError
+from yolokkn.training.checkpoint import Checkpoint, pack_state, save_checkpoint, unpack_state
+from yolokkn.training.distributed import World
+from yolokkn.training.optimizer import optimizer_tensors, restore_optimizer
+from yolokkn.training.schedule import Progress
+from yolokkn.training.stepper import Stepper
+
+
+@dataclass
+class Position:
+    """Where a run stands.
+
+    Attributes:
+        step: Steps taken.
+        epoch: The epoch that is being trained, from 0.
+        batch: Batches of it that are done.
+        is_plain: Whether this epoch goes without mosaic and mixup.
+        elapsed_s: Seconds that the run has taken, all its parts together.
+        best: The best fitness; -1 before the first.
+        best_epoch: When it was, from 1.
+        sums: Sums of the terms over the epoch's steps.
+        num_steps: Steps of the epoch that are in `sums`.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    is_plain: bool = False
+    elapsed_s: float = 0.0
+    best: float = -1.0
+    best_epoch: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    num_steps: int = 0
+
+
+def save_state(
+    path: Path,
+    stepper: Stepper,
+    world: World,
+    position: Position,
+    progress: Progress,
+    *,
+    about: Mapping[str, Any],
+    is_final: bool = False,
+) -> None:
+    """Write a checkpoint; every process must call it, the main one writes.
+
+    Args:
+        path: The `.safetensors` file.
+        stepper: Network, mean, optimizer and scaler.
+        world: The processes.
+        position: Where the run stands.
+        progress: How long the run is.
+        about: What else the manifest says: "model" (the ModelSpec), "config", "metrics" ...
+        is_final: Only the weights that detect: not to go on from, and a fraction of the size.
+    """
+    model = averaged_state(stepper.ema.network, world)
+    train = {} if is_final else averaged_state(stepper.network, world)
+    generators = [] if is_final else world.gather(_generators())
+    if not world.is_main:
+        return
+    tensors = {f"model/{name}": value for name, value in model.items()}
+    manifest = dict(about)
+    if not is_final:
+        rng_tensors, rng = pack_state("generators", generators)
+        tensors |= {f"train/{name}": value for name, value in train.items()}
+        tensors |= {f"optimizer/{name}": value for name, value in optimizer_tensors(stepper.optimizer).items()}
+        tensors |= rng_tensors
+        manifest["state"] = {
+            "position": asdict(position),
+            "progress": asdict(progress),
+            "ema_updates": stepper.ema.num_updates,
+            "scaler": {k: v for k, v in stepper.scaler.state_dict().items() if isinstance(v, (int, float))},
+            "generators": rng,
+        }
+    save_checkpoint(path, tensors, manifest)
+
+
+def restore_state(
+    checkpoint: Checkpoint, stepper: Stepper, world: World, name: str = "checkpoint"
+) -> tuple[Position, Progress]:
+    """Put a run back to where a checkpoint was written.
+
+    Raises:
+        ModelError: The checkpoint holds only the weights that detect, or is of another network.
+    """
+    state: Any = checkpoint.manifest.get("state")
+    if not isinstance(state, Mapping):
+        raise ModelError(f"{name}: holds only the finished weights; a run goes on from its last.safetensors")
+    _load(stepper.ema.network, checkpoint.select("model"), name)
+    _load(stepper.network, checkpoint.select("train"), name)
+    try:
+        restore_optimizer(stepper.optimizer, checkpoint.select("optimizer"))
+        stepper.ema.num_updates = int(state["ema_updates"])
+        if state["scaler"]:
+            stepper.scaler.load_state_dict(dict(state["scaler"]))
+        generators = unpack_state(checkpoint.tensors, state["generators"])
+        if world.rank < len(generators):
+            _restore_generators(generators[world.rank])
+        return Position(**state["position"]), Progress(**state["progress"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{name}: its state must be as this version writes it: {error}") from error
+
+
+def averaged_state(network: nn.Module, world: World) -> dict[str, Tensor]:
+    """Return the state of a network with its statistics (not its weights, which are equal) averaged over the processes."""
+    state = {name: value.detach() for name, value in network.state_dict().items()}
+    if world.size > 1:
+        for name, _ in network.named_buffers():
+            if name in state and state[name].is_floating_point():
+                state[name] = world.average(state[name])
+    return state
+
+
+def _load(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    try:
+        network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise ModelError(f"{name}: is of another network: {str(error).splitlines()[1].strip()[:160]}") from error
+
+
+def _generators() -> dict[str, Any]:
+    kind, keys, place, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - the state of whoever uses it
+    found: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": {
+            "kind": kind,
+            "keys": np.asarray(keys).astype(np.int64),
+            "place": place,
+            "has_gauss": has_gauss,
+            "gauss": gauss,
+        },
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        found["cuda"] = torch.cuda.get_rng_state()
+    return found
+
+
+def _restore_generators(state: Mapping[str, Any]) -> None:
+    random.setstate(state["python"])
+    numpy = state["numpy"]
+    np.random.set_state(
+        (numpy["kind"], numpy["keys"].astype(np.uint32), numpy["place"], numpy["has_gauss"], numpy["gauss"])
+    )  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def seed_everything(seed: int, rank: int) -> None:
+    """Seed every generator; processes differ, for what they draw after the network is made."""
+    random.seed(seed + rank)
+    np.random.seed((seed + rank) % 2**32)  # noqa: NPY002 - whoever uses it
+    torch.manual_seed(seed + rank)
