@@ -171,7 +171,8 @@ def plot(results: dict[str, list[dict[str, float]]], args: argparse.Namespace) -
             axis.set_ylim(0, 1)
         axis.grid(alpha=0.3)
     axes[0].legend(title="reduction")
-    figure.suptitle(f"{args.network} of width {args.width}, {args.loss}, seed {args.seed}: the same but for the reduction (held-out scenes)")
+    title = f"{args.network} of width {args.width}, {args.loss}, seed {args.seed}"
+    figure.suptitle(f"{title}: the same but for the reduction (held-out scenes)")
     figure.savefig(args.out, dpi=110)
 
 
