@@ -123,7 +123,7 @@ def measure(network: Network, loss, scenes: Scenes) -> dict[str, float]:
     right = int((judge(truth, sure, iou_threshold=0.5) == 1).sum())
     return {
         "background loss per cell": F.softplus(logits[background]).mean().item(),
-        "false objects per picture": (logits[background] > 0).sum().item() / len(scenes.images),
+        "false cells per picture": (logits[background] > 0).sum().item() / len(scenes.images),
         "precision": right / max(len(sure.scores), 1),
         "recall": right / len(truth),
         "AP50": evaluate_voc(truth, found, CLASSES).map_area,
@@ -171,7 +171,8 @@ def plot(results: dict[str, list[dict[str, float]]], args: argparse.Namespace) -
             axis.set_ylim(0, 1)
         axis.grid(alpha=0.3)
     axes[0].legend(title="reduction")
-    figure.suptitle(f"{args.network}, {args.loss}, seed {args.seed}: the same but for the reduction (held-out scenes)")
+    title = f"{args.network} of width {args.width}, {args.loss}, seed {args.seed}"
+    figure.suptitle(f"{title}: the same but for the reduction (held-out scenes)")
     figure.savefig(args.out, dpi=110)
 
 
@@ -181,8 +182,8 @@ def main() -> None:
     parser.add_argument("--network", default="yolovkkn-n")
     parser.add_argument("--width", type=float, default=0.125)
     parser.add_argument("--loss", default="kkn20230730")
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--every", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--every", type=int, default=50)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
