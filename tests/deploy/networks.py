@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import nn
@@ -21,6 +23,7 @@ CASES = [
 PICTURE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
 
 
+@cache
 def fitted(name: str, task: str) -> Network:
     """A network that gives some scores above 0.3 and others far below; its normalisation has seen a picture."""
     torch.manual_seed(0)

@@ -106,8 +106,9 @@ def test_every_kind_of_file_gives_the_same(small, options):
     )
 
 
-def test_free_sizes_are_free_and_named(network):
-    content, report = build_onnx(network, batch=None, dynamic_hw=True)
+@pytest.mark.parametrize("case", [("yolovkkn-n", "detect"), ("yolovkkn-n", "segment"), ("yolovkkn2-p", "segment-pose")])
+def test_free_sizes_are_free_and_named(case):
+    content, report = build_onnx(fitted(*case), batch=None, dynamic_hw=True)
     model = parse_model(content)
     assert model.inputs[0].shape == ("batch", 3, "height", "width") == report.input_shape
     assert all(output.shape[0] == "batch" for output in model.outputs)
@@ -117,7 +118,9 @@ def test_free_sizes_are_free_and_named(network):
     assert len(runtime(np.full((100, 300, 3), 90, np.uint8))) >= 0 and runtime.rectangular
 
 
-def test_half_weights_halve_the_file_and_little_else(network):
+@pytest.mark.parametrize("case", [("yolovkkn-n", "segment"), ("yolovkkn2-p", "detect")])
+def test_half_weights_halve_the_file_and_little_else(case):
+    network = fitted(*case)
     whole, _ = build_onnx(network)
     content, report = build_onnx(network, half=True)
     assert len(content) < 0.56 * len(whole)
