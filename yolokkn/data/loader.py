@@ -82,7 +82,7 @@ class Loader:
             return self._by_threads(maker, batches)
         return iter(
             DataLoader(
-                maker,  # type: ignore[arg-type]
+                maker,
                 batch_size=None,
                 sampler=batches,
                 num_workers=min(self.workers, max(len(batches), 1)),
@@ -168,8 +168,9 @@ class BatchMaker:
             warnings.warn(f"{error}; a grey picture takes its place", stacklevel=2)
             dataset = self._cache.dataset
             image: np.ndarray = np.full((*self._hw, 3), 114, np.uint8)
-            blank = np.zeros((0, 4), np.float32)
-            keypoints = np.zeros((0, dataset.num_keypoints, 3), np.float32) if dataset.num_keypoints else None
+            blank: np.ndarray = np.zeros((0, 4), np.float32)
+            points: np.ndarray = np.zeros((0, dataset.num_keypoints, 3), np.float32)
+            keypoints = points if dataset.num_keypoints else None
             masks = () if "segment" in dataset.task else None
             name = dataset.image_ids[index]
             return Sample(image, blank, np.zeros(0, np.int64), masks, keypoints, image_id=name), self._hw

@@ -183,7 +183,7 @@ def remap(dataset: Dataset, names: Sequence[str], mapping: Mapping[str, str | No
             raise ValueError(f"remap: mapping must name classes of the dataset, got {old!r}{hint}")
         if new is not None and new not in wanted:
             raise ValueError(f"remap: mapping must lead to one of {', '.join(names)}, got {new!r}")
-    table = np.full(len(dataset.class_names), -1, np.int64)
+    table: np.ndarray = np.full(len(dataset.class_names), -1, np.int64)
     for i, name in enumerate(dataset.class_names):
         target = given[name] if name in given else name if name in wanted else _synonym(name, wanted)
         if target is not None:

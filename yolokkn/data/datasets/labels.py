@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class LabelTable:
         """Return the rings of an object's mask."""
         first, last = int(self.ring_offsets[row]), int(self.ring_offsets[row + 1])
         ends = self.point_offsets[first : last + 1].tolist()
-        return tuple(self.points[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True))
+        return tuple(self.points[a:b] for a, b in pairwise(ends))
 
 
 class LabelBuilder:
@@ -237,7 +238,7 @@ def select_objects(
 def _gather(offsets: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the members of the chosen groups one after the other, and how many each has."""
     counts = offsets[chosen + 1] - offsets[chosen]
-    begins = np.repeat(offsets[chosen] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+    begins: np.ndarray = np.repeat(offsets[chosen] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
     return begins + np.arange(int(counts.sum())), counts
 
 
@@ -245,7 +246,8 @@ def join_tables(tables: Sequence[LabelTable]) -> LabelTable:
     """Put the pictures of several tables one after the other; keypoints must agree or be absent."""
 
     def chain(name: str) -> np.ndarray:
-        parts, total = [np.zeros(1, np.int64)], 0
+        parts: list[np.ndarray] = [np.zeros(1, np.int64)]
+        total = 0
         for table in tables:
             values = getattr(table, name)
             parts.append(values[1:] + total)
