@@ -112,7 +112,7 @@ class Dataset:
             keypoints = table.keypoints[rows] * np.append(scale, np.float32(1))
         masks: tuple[Rings, ...] | None = None
         if "segment" in self.task:
-            masks = tuple(tuple(r * scale for r in table.rings(row)) for row in range(rows.start, rows.stop))
+            masks = table.masks(rows, scale)
         return Sample(
             image=image,
             boxes=table.boxes[rows] * np.tile(scale, 2),

@@ -52,11 +52,13 @@ class LabelTable:
         """Return where the objects of a picture are."""
         return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
 
-    def rings(self, row: int) -> Rings:
-        """Return the rings of an object's mask."""
-        first, last = int(self.ring_offsets[row]), int(self.ring_offsets[row + 1])
-        ends = self.point_offsets[first : last + 1].tolist()
-        return tuple(self.points[a:b] for a, b in pairwise(ends))
+    def masks(self, rows: slice, scale: np.ndarray) -> tuple[Rings, ...]:
+        """Return the rings of some objects, times a scale of x and y."""
+        rings = self.ring_offsets[rows.start : rows.stop + 1].tolist()
+        ends = self.point_offsets[rings[0] : rings[-1] + 1]
+        points = self.points[ends[0] : ends[-1]] * scale
+        parts = [points[a:b] for a, b in pairwise((ends - ends[0]).tolist())]
+        return tuple(tuple(parts[a - rings[0] : b - rings[0]]) for a, b in pairwise(rings))
 
 
 class LabelBuilder:
