@@ -247,7 +247,7 @@ def test_what_is_no_dataset(tmp_path):
     with pytest.raises(DataError, match="must be a JSON file"):
         open_dataset(tmp_path / "a.json")
     (tmp_path / "data.yaml").write_text("a: [")
-    with pytest.raises(DataError, match="data.yaml"):
+    with pytest.raises(DataError, match=r"data\.yaml"):
         open_dataset(tmp_path)
 
 

@@ -38,8 +38,8 @@ def clip_ring(ring: np.ndarray, region: Sequence[float]) -> np.ndarray:
         inside = distance >= 0
         if inside.all():
             continue
-        following, after = np.roll(ring, -1, 0), np.roll(distance, -1)
-        crosses = inside != np.roll(inside, -1)
+        following, after = np.concatenate((ring[1:], ring[:1])), np.concatenate((distance[1:], distance[:1]))
+        crosses = inside != (after >= 0)
         t = np.divide(distance, distance - after, out=np.zeros_like(distance), where=crosses)
         cuts = ring + t[:, None] * (following - ring)
         cuts[:, axis] = limit

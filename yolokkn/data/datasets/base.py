@@ -112,7 +112,7 @@ class Dataset:
             keypoints = table.keypoints[rows] * np.append(scale, np.float32(1))
         masks: tuple[Rings, ...] | None = None
         if "segment" in self.task:
-            masks = tuple(tuple(r * scale for r in table.rings(row)) for row in range(rows.start, rows.stop))
+            masks = table.masks(rows, scale)
         return Sample(
             image=image,
             boxes=table.boxes[rows] * np.tile(scale, 2),
@@ -183,7 +183,7 @@ def remap(dataset: Dataset, names: Sequence[str], mapping: Mapping[str, str | No
             raise ValueError(f"remap: mapping must name classes of the dataset, got {old!r}{hint}")
         if new is not None and new not in wanted:
             raise ValueError(f"remap: mapping must lead to one of {', '.join(names)}, got {new!r}")
-    table = np.full(len(dataset.class_names), -1, np.int64)
+    table: np.ndarray = np.full(len(dataset.class_names), -1, np.int64)
     for i, name in enumerate(dataset.class_names):
         target = given[name] if name in given else name if name in wanted else _synonym(name, wanted)
         if target is not None:
