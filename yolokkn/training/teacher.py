@@ -180,7 +180,7 @@ def _open(path: Path, threads: int | None) -> Model:
     fixed = load(path, threads=threads, score_threshold=0.05)
     if None in fixed.picture.shape or path.suffix != ".onnx":
         return fixed.with_options(score_threshold=0.2)
-    probe = np.zeros((2, 3, *(side + 2 * fixed.stride for side in fixed.input_hw)), np.float32)
+    probe: np.ndarray = np.zeros((2, 3, *(side + 2 * fixed.stride for side in fixed.input_hw)), np.float32)
     try:
         model = load(free_sizes(read_model(path)).to_bytes(), layout=fixed.layout.name, names=fixed.class_names,
                      imgsz=fixed.input_hw, threads=threads)  # fmt: skip
@@ -225,7 +225,7 @@ def add_labels(
     own = {teacher: i for i, teacher in enumerate(class_ids) if teacher >= 0}
     index, boxes, classes, ignored = [], [], [], []
     for picture, candidates, scores, ids in found:
-        clipped = candidates.astype(np.float32)
+        clipped: np.ndarray = candidates.astype(np.float32)
         clipped[:, 0::2] = clipped[:, 0::2].clip(0, input_hw[1])
         clipped[:, 1::2] = clipped[:, 1::2].clip(0, input_hw[0])
         labelled = targets.boxes[targets.image_index == picture].cpu().numpy().astype(np.float32)
