@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,6 +33,7 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes | memoryv
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+    remove_leftovers(path)
     temporary = path.parent / f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.part"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -47,6 +51,26 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes | memoryv
         os.fsync(folder)  # the new name itself must reach the disk
     finally:
         os.close(folder)
+
+
+def remove_leftovers(path: Path, older_than_s: float = 3600.0) -> None:
+    """Remove what a killed `write_atomically` to this path left beside it; young files may be another machine's work."""
+    pattern = re.compile(re.escape(f".{path.name[:100]}.") + r"(\d+)-[0-9a-f]{8}\.part")
+    for entry in os.scandir(path.parent):
+        match = pattern.fullmatch(entry.name)
+        with contextlib.suppress(OSError):  # another writer may be sweeping, too
+            if match and time.time() - entry.stat().st_mtime > older_than_s and not _is_running(int(match[1])):
+                os.unlink(entry.path)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
