@@ -37,7 +37,7 @@ def main(target: str, norm: str, loss_name: str, reduction: str, accumulate: int
         network = tiny_network("yolovkkn2-p")
         config = tiny_config(
             optimizer="sgd", lr0=0.01, clip=1.0, sync_bn=norm == "synced", freeze="" if norm == "synced" else "stem",
-            weight_decay=0.0005, ema=True,
+            weight_decay=0.0005,
         )  # fmt: skip
         loss = build_loss(loss_name, network.head, reduction=reduction, average=world.average)
         stepper = Stepper(network, loss, config, world, Path(tempfile.gettempdir()), 10)
@@ -46,12 +46,12 @@ def main(target: str, norm: str, loss_name: str, reduction: str, accumulate: int
             for module in stepper.network.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
+        state = {f"before/{k}": v.clone() for k, v in stepper.network.named_parameters()}
         terms = {}
-        for step in range(4):
+        for step in range(3):
             batches = [batch_of(draw_pictures(4, seed=10 * step + i)) for i in range(accumulate)]
             shares = [share_of(b, world) for b in batches]
             terms = stepper.step(shares, 1.0, number=step, epoch=0).terms
-        state = {f"ema/{k}": v for k, v in stepper.ema.network.state_dict().items()}
         state |= {f"train/{k}": v for k, v in stepper.network.state_dict().items()}
         state |= {f"terms/{k}": torch.tensor(v) for k, v in terms.items()}
         save_file({k: v.clone().contiguous() for k, v in state.items()}, f"{target}.rank{world.rank}")

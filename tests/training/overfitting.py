@@ -21,8 +21,8 @@ from yolokkn.training.validate import build_truth, result_rows, runtime_model, t
 CLASS_NAMES = ("square", "disc")
 SIDE = 96
 ANCHORS = {
-    2: (((12, 12), (18, 18), (22, 28)), ((28, 22), (34, 34), (48, 44))),
-    3: (((12, 12), (14, 18), (18, 14)), ((20, 22), (24, 20), (26, 28)), ((32, 28), (36, 38), (48, 44))),
+    2: (((14, 14), (18, 18), (22, 28)), ((28, 22), (34, 34), (44, 42))),
+    3: (((14, 14), (16, 20), (20, 16)), ((22, 22), (24, 28), (28, 24)), ((32, 28), (36, 38), (44, 42))),
 }
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -35,9 +35,10 @@ def draw_pictures(count: int = 4, seed: int = 3) -> list[Sample]:
         image = rng.integers(90, 120, (SIDE, SIDE, 3)).astype(np.uint8)
         boxes, classes = [], []
         for quarter in rng.permutation(4)[: 2 + n % 2]:
-            w, h = rng.integers(16, 40, 2)
-            x = int(quarter % 2) * 48 + int(rng.integers(2, 46 - w))
-            y = int(quarter // 2) * 48 + int(rng.integers(2, 46 - h))
+            half = SIDE // 2
+            w, h = rng.integers(16, half - 8, 2)
+            x = int(quarter % 2) * half + int(rng.integers(1, half - w))
+            y = int(quarter // 2) * half + int(rng.integers(1, half - h))
             kind = int(rng.integers(0, 2))
             yy, xx = np.mgrid[:SIDE, :SIDE] + 0.5
             disc = ((xx - x - w / 2) / (w / 2)) ** 2 + ((yy - y - h / 2) / (h / 2)) ** 2 <= 1
@@ -67,7 +68,9 @@ def tiny_config(**values) -> TrainConfig:
     return read_config({"ema": False, "threads": 1, "device": "cpu", "plots": False, "workers": 0, **values})
 
 
-def overfit(tmp_path, name: str, loss_name: str, *, max_steps: int, values=(), options=(), **config) -> tuple[float, int]:
+def overfit(
+    tmp_path, name: str, loss_name: str, *, max_steps: int, values=(), options=(), **config
+) -> tuple[float, int]:
     """Train on the four pictures; returns AP50 through the runtime, and the steps that were taken."""
     torch.manual_seed(0)
     samples = draw_pictures()
@@ -80,7 +83,7 @@ def overfit(tmp_path, name: str, loss_name: str, *, max_steps: int, values=(), o
     ap50 = 0.0
     for step in range(max_steps):
         stepper.step([batch], schedule.factor(step), number=step, epoch=step)
-        if step + 1 == max_steps or (step >= 60 and (step + 1) % 30 == 0):
+        if step + 1 == max_steps or (step >= 70 and (step + 1) % 20 == 0):
             ap50 = measure(stepper.ema.network, samples)
             if ap50 >= 0.95:
                 return ap50, step + 1

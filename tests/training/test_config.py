@@ -20,7 +20,8 @@ def test_text_and_values_are_the_same():
         "mosaic_until": "4", "freeze": "stem",
     })  # fmt: skip
     values = read_config({
-        "model": {"imgsz": [384, 640], "freeze": ["stem"]}, "optimizer": {"lr0": 0.001, "lr_scale": {"backbone": 0.1, "neck": 0.5}},
+        "model": {"imgsz": [384, 640], "freeze": ["stem"]},
+        "optimizer": {"lr0": 0.001, "lr_scale": {"backbone": 0.1, "neck": 0.5}},
         "schedule": {"epochs": 7, "time": 2.5}, "ema": {"ema": False}, "data": {"classes": ["person", "car"], "workers": 3},
         "loss": {"loss_options": {"box": 5, "top_k": 13}}, "augment": {"mosaic": 0.5, "mosaic_until": 4},
     })  # fmt: skip
@@ -31,7 +32,9 @@ def test_text_and_values_are_the_same():
 
 
 def test_what_is_saved_is_read_back():
-    config = read_config({"imgsz": "96x128", "classes": "a,b", "lr_scale": "head:2", "reduction": "sum", "loss": "yolofive"})
+    config = read_config(
+        {"imgsz": "96x128", "classes": "a,b", "lr_scale": "head:2", "reduction": "sum", "loss": "yolofive"}
+    )
     assert read_config(json.loads(json.dumps(config.to_dict()))) == config
 
 

@@ -50,7 +50,9 @@ def test_a_bad_term_is_named_and_the_step_is_not_taken(tmp_path, batch):
     for step in range(2):
         stepper.step([batch], 1.0, number=step, epoch=0)
     before = weights(stepper)
-    with pytest.raises(NonFiniteError, match=r"NaN or infinity in term dfl, total at step 2 \(epoch 1\), images picture0"):
+    with pytest.raises(
+        NonFiniteError, match=r"NaN or infinity in term dfl, total at step 2 \(epoch 1\), images picture0"
+    ):
         stepper.step([batch], 1.0, number=2, epoch=0)
     assert all(torch.equal(value, before[name]) for name, value in weights(stepper).items())
     folder = tmp_path / "nonfinite_step0000002_rank0"
@@ -108,7 +110,9 @@ def test_accumulated_batches_give_the_mean_gradient(tmp_path, batch):
 
 
 def test_pictures_without_objects_are_trained_on(tmp_path, batch):
-    empty = batch_of([replace(s, boxes=s.boxes[:0], class_ids=s.class_ids[:0], ignored=s.ignored[:0]) for s in draw_pictures()])
+    empty = batch_of(
+        [replace(s, boxes=s.boxes[:0], class_ids=s.class_ids[:0], ignored=s.ignored[:0]) for s in draw_pictures()]
+    )
     report = make_stepper(tmp_path).step([empty], 1.0, number=0, epoch=0)
     assert np.isfinite(list(report.terms.values())).all()
     assert report.num_targets == 0

@@ -220,7 +220,7 @@ def read_config(content: Mapping[str, Any], base: TrainConfig | None = None, whe
         stage, about, kind = known[key]
         changes.setdefault(stage, {})[about.name] = _read_value(kind, value)
     config = base or TrainConfig()
-    stages = {
+    stages: dict[str, Any] = {
         stage: build(STAGES[stage], {**to_mapping(getattr(config, stage)), **values}, where)
         for stage, values in changes.items()
     }
