@@ -77,7 +77,9 @@ def write_mot(root: Path, rows, *, frames=3):
         write_picture(root / "img1" / f"{i:06d}.png", seed=i)
     (root / "gt").mkdir(parents=True, exist_ok=True)
     (root / "gt" / "gt.txt").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
-    (root / "seqinfo.ini").write_text("[Sequence]\nname=a\nimDir=img1\nframeRate=30\nseqLength=3\nimWidth=80\nimHeight=60\n")
+    (root / "seqinfo.ini").write_text(
+        "[Sequence]\nname=a\nimDir=img1\nframeRate=30\nseqLength=3\nimWidth=80\nimHeight=60\n"
+    )
     return root
 
 
@@ -98,7 +100,9 @@ def many_shapes(root: Path, count=12, split="train"):
         points = [x, y + h / 2, x + w / 2, y, x + w, y + h / 2, x + w / 2, y + h]
         keypoints = [x + 1, y + h / 2, 2, x + w - 2, y + h / 2, 1, 0, 0, 0]
         rows.append(
-            thing(number, number % count, 3 + 4 * (number % 2), (x, y, w, h), segmentation=[points], keypoints=keypoints)
+            thing(
+                number, number % count, 3 + 4 * (number % 2), (x, y, w, h), segmentation=[points], keypoints=keypoints
+            )
         )
     names = ["left_ear", "right_ear", "nose"]
     categories = [{"id": 3, "name": "cat", "keypoints": names}, {"id": 7, "name": "dog", "keypoints": names}]

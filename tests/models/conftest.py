@@ -19,7 +19,8 @@ TINY = {
     "yolo-fastest-1.0": {"width": 0.5},
     "yolo-fastest-1.1": {"width": 0.5},
 }
-CASES = [(name, task) for name in TINY for task in TASKS if "kkn" in name or task == "detect"]
+TASKS_OF = {"yolovkkn-n": TASKS, "yolovkkn2-p": TASKS, "yolovkkn2-n": ("segment-pose",)}
+CASES = [(name, task) for name in TINY for task in TASKS_OF.get(name, ("detect",))]
 
 
 @pytest.fixture(autouse=True)

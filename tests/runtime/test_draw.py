@@ -108,6 +108,70 @@ def test_keypoints_below_the_threshold_are_not_drawn():
     assert out[49:51, 60].any() and out[50, 40].any() and not out[60:].any() and not out[:40].any()
 
 
+def figure(height, x=75, top=10):
+    """A person upright, facing the viewer: its left is on the right."""
+    unit = np.array(
+        [[0, 10], [3, 8], [-3, 8], [8, 9], [-8, 9], [12, 22], [-12, 22], [18, 40], [-18, 40], [20, 55], [-20, 55], [8, 53],
+         [-8, 53], [8, 75], [-8, 75], [8, 98], [-8, 98]], np.float32,
+    )  # fmt: skip
+    points = np.ones((1, 17, 3), np.float32)
+    points[0, :, :2] = unit * height / 100 + [x, top]
+    return points
+
+
+def test_limbs_are_coloured_by_side_and_sized_by_the_person():
+    style = DrawStyle(show_boxes=False, show_labels=False, show_scores=False)
+    widths = []
+    for height in (40, 120, 360):
+        image = black(400, 300)
+        keypoints = figure(height, x=150)
+        out = draw(image, result_of([[100, 10, 200, 10 + height]], keypoints=keypoints), style=style)
+        shin = out[round(10 + 0.85 * height)]
+        assert is_green(shin[round(150 + 0.08 * height)]) and is_orange(shin[round(150 - 0.08 * height)])
+        widths.append(int((shin[150:].max(-1) > 100).sum()))
+    assert widths[0] <= 2 and widths == sorted(widths) and widths[2] > widths[0]
+
+
+def is_green(pixel):
+    return int(pixel[1]) > 1.5 * int(pixel[2]) > 0
+
+
+def is_orange(pixel):
+    return int(pixel[2]) > 1.5 * int(pixel[1]) > 0
+
+
+def test_hidden_joints_leave_their_limbs_out():
+    keypoints = figure(80)
+    keypoints[0, [13, 15], 2] = 0.2  # left knee and ankle
+    style = DrawStyle(show_boxes=False, show_labels=False, show_scores=False)
+    out = draw(black(), result_of([[50, 10, 100, 90]], keypoints=keypoints), style=style)
+    shins = out[75]
+    assert not shins[75:].any() and any(is_orange(pixel) for pixel in shins[:75])
+
+
+def test_other_sets_of_keypoints_are_points():
+    keypoints = np.array([[[30, 30, 1], [60, 60, 1], [90, 30, 0.1]]], np.float32)
+    style = DrawStyle(show_boxes=False, show_labels=False, show_scores=False)
+    out = draw(black(), result_of([[20, 20, 90, 90]], keypoints=keypoints), style=style)
+    assert out[30, 30].any() and out[60, 60].any() and not out[45, 45].any() and not out[30, 90].any()
+
+
+def test_masks_of_one_class_can_be_told_apart():
+    crops = np.array([[10, 10, 40, 40], [40, 10, 70, 40]], np.int32)
+    masks = Masks(np.ones(1800, np.uint8), crops, (100, 150))
+    out = draw(black(), result_of(crops.astype(np.float32), masks=masks), style=BOXES_ONLY)
+    assert np.abs(out[25, 25].astype(int) - out[25, 55]).max() > 10
+    assert tuple(out[10, 10].tolist()) != tuple(out[10, 69].tolist())
+
+
+def test_labels_of_crowded_boxes_do_not_cover_one_another():
+    boxes = [[60, 100, 160, 220], [70, 102, 170, 220], [64, 98, 150, 210]]
+    style = DrawStyle(show_boxes=False)
+    alone = [(draw(black(300, 300), result_of([b], [i]), style=style) > 0).any(-1).sum() for i, b in enumerate(boxes)]
+    together = (draw(black(300, 300), result_of(boxes, [0, 1, 2]), style=style) > 0).any(-1).sum()
+    assert together == sum(alone)
+
+
 def test_unconfirmed_tracks_and_order():
     boxes = [[20, 20, 60, 60], [20, 20, 60, 60]]
     out = draw(black(), tracks_of(boxes, [4, -1]), style=BOXES_ONLY)

@@ -23,7 +23,7 @@ from yolokkn.data.datasets import open_dataset
 from yolokkn.evaluation.coco import read_results, write_results
 from yolokkn.training.checkpoint import load_checkpoint, save_checkpoint
 
-SIZE = 60_000  # numbers in a tensor
+SIZE = 25_000  # numbers in a tensor
 
 
 def write_checkpoint(folder: Path, version: int) -> None:
@@ -40,14 +40,14 @@ def check_checkpoint(folder: Path) -> int:
 
 
 def write_rows(folder: Path, version: int) -> None:
-    rows = [{"image_id": i, "category_id": 1, "bbox": [0, 0, 1, 1], "score": float(version)} for i in range(3000)]
+    rows = [{"image_id": i, "category_id": 1, "bbox": [0, 0, 1, 1], "score": float(version)} for i in range(800)]
     write_results(folder / "results.json", rows)
 
 
 def check_rows(folder: Path) -> int:
     rows = read_results(folder / "results.json")
     versions = {row["score"] for row in rows}
-    if len(rows) != 3000 or len(versions) != 1:
+    if len(rows) != 800 or len(versions) != 1:
         raise RuntimeError(f"{len(rows)} rows of versions {versions}")
     return int(versions.pop())
 
@@ -55,7 +55,7 @@ def check_rows(folder: Path) -> int:
 def make_pictures(folder: Path) -> None:
     for part in ("images", "labels"):
         (folder / "set" / part).mkdir(parents=True)
-    for i in range(20):
+    for i in range(6):
         image = np.random.default_rng(i).integers(0, 255, (200, 200, 3), np.uint8)
         cv2.imwrite(str(folder / "set" / "images" / f"{i}.png"), image)
         (folder / "set" / "labels" / f"{i}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
@@ -67,7 +67,7 @@ def fill_cache(folder: Path, version: int) -> None:
     cache = PictureCache(
         open_dataset(folder / "set", format="yolo", names=["class 0"]), (160, 160), 1 << 30, folder / "cache"
     )
-    for i in range(20):
+    for i in range(6):
         cache.load(i)
 
 
@@ -75,7 +75,7 @@ def check_cache(folder: Path) -> int:
     dataset = open_dataset(folder / "set", format="yolo", names=["class 0"])
     kept = PictureCache(dataset, (160, 160), 1 << 30, folder / "cache")
     fresh = PictureCache(dataset, (160, 160), 0)
-    for i in range(20):
+    for i in range(6):
         if not np.array_equal(kept.load(i).image, fresh.load(i).image):
             raise RuntimeError(f"picture {i} of the cache differs")
     return 0
@@ -101,7 +101,7 @@ def main(folder: Path, count: int) -> None:
     versions = [0, 0, 0]
     outcomes: Counter[str] = Counter()
     for number in range(count):
-        kind = 2 if number % 6 == 5 else number % 2
+        kind = 2 if number % 10 == 9 else number % 2
         write, check = WRITERS[kind]
         read_end, write_end = os.pipe()
         child = os.fork()
@@ -111,7 +111,7 @@ def main(folder: Path, count: int) -> None:
             finally:
                 os._exit(1)
         os.read(read_end, 1)
-        time.sleep(rng.random() * 0.04)
+        time.sleep(rng.random() * 0.025)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         os.close(read_end)

@@ -63,7 +63,7 @@ def random_targets(rng, count, whole):
 @pytest.mark.parametrize("head", KINDS)
 @pytest.mark.parametrize("whole", [False, True])
 def test_equals_reference(head, whole):
-    for seed in range(scaled(3)):
+    for seed in range(scaled(2)):
         rng = np.random.default_rng(seed)
         check(make_outputs(HEADS[head], HW, seed=seed), random_targets(rng, int(rng.integers(0, 12)), whole))
 
@@ -95,7 +95,7 @@ COORDINATE = st.integers(-8, 104) | st.floats(-8, 104, width=16)
 BOX = st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE)
 
 
-@settings(max_examples=scaled(25), deadline=None)
+@settings(max_examples=scaled(15), deadline=None)
 @given(st.lists(BOX, max_size=6), st.sampled_from(KINDS))
 def test_equals_reference_on_any_boxes(boxes, head):
     ordered = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in boxes]

@@ -13,10 +13,10 @@ VERBS = {
     "track": "track objects through a video, a stream, pictures or a file of detections",
     "predict": "detect objects in pictures or a video",
     "train": "train a network on labelled pictures",
-    "info": "say what a model file is; without one, list the models that come with the package",
-    "export": "write a checkpoint as an ONNX file, proven equal",
     "evaluate": "measure a model's accuracy on labelled data (coco, voc)",
-    "data": "check, preview or draw labelled pictures; fit anchors to them",
+    "export": "write a checkpoint as an ONNX file, proven equal",
+    "info": "say what a model file is; without one, list the models that come with the package",
+    "data": "check or preview labelled pictures, fit anchors to them, draw a toy set",
 }
 
 

@@ -135,9 +135,7 @@ def run_anchors(args: argparse.Namespace) -> int:
     from yolokkn.data.anchors import kmeans_anchors
 
     dataset = _open(args)
-    fit = kmeans_anchors(
-        dataset, args.count, imgsz=args.imgsz, generations=max(args.generations, 0), seed=args.seed
-    )
+    fit = kmeans_anchors(dataset, args.count, imgsz=args.imgsz, generations=max(args.generations, 0), seed=args.seed)
     print(fit.text())
     return EXIT_OK
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, positive, run_verb, size
 from yolokkn.cli.progress import progress
@@ -16,13 +15,6 @@ EXAMPLES = """examples:
   yolokkn data toy --save toy/ --format yolo --task pose --persons
 
 """
-
-
-def add_toy(subparsers: Any) -> None:
-    """Add the verb to `yolokkn data`; its action is in the namespace as `action`."""
-    parser = subparsers.add_parser("toy", help=SUMMARY, description=SUMMARY, epilog=EXAMPLES + EXIT_CODES)
-    add_options(parser)
-    parser.set_defaults(action=run)
 
 
 def main(argv: Sequence[str]) -> int:

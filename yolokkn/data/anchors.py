@@ -59,8 +59,8 @@ def box_sizes(datasets: Dataset | Sequence[Dataset], imgsz: int | tuple[int, int
     parts = [np.zeros((0, 2))]
     for dataset in [datasets] if isinstance(datasets, Dataset) else datasets:
         labels = dataset.labels
-        owner = np.repeat(np.arange(len(dataset)), np.diff(labels.offsets))
-        sizes_hw = dataset.sizes_hw.astype(np.float64)
+        owner: np.ndarray = np.repeat(np.arange(len(dataset)), np.diff(labels.offsets))
+        sizes_hw: np.ndarray = dataset.sizes_hw.astype(np.float64)
         known = (sizes_hw > 0).all(1)
         gain = np.min(np.array(hw) / np.maximum(sizes_hw, 1), 1)
         unit = np.where(labels.relative[:, None], sizes_hw[:, ::-1], 1.0) * gain[:, None]

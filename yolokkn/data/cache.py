@@ -91,6 +91,7 @@ class PictureCache:
         if not place or self._arena is None:
             return None
         image = self._arena[place - 1 : place - 1 + h * w * 3].reshape(h, w, 3)
+        image.flags.writeable = False
         return image, (own_h, own_w)
 
     def _keep(self, index: int, image: np.ndarray, own_hw: tuple[int, int]) -> None:
@@ -114,16 +115,17 @@ class PictureCache:
         except OSError:
             seen = "?"
         name = hashlib.sha256(f"{path.resolve()}:{seen}:{self.hw}".encode()).hexdigest()[:32]
-        assert_folder = self.folder or Path()
-        return assert_folder / f"{name}.px"
+        return (self.folder or Path()) / f"{name}.px"
 
     @staticmethod
     def _read(file: Path) -> tuple[np.ndarray, tuple[int, int]] | None:
-        """Map a file; one that is not whole is as if it were not there."""
+        """Read a file; one that is not whole is as if it were not there.
+
+        Not mapped: a mapped file that somebody cuts off ends the process.
+        """
         try:
-            with file.open("rb") as opened:
-                data = np.frombuffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-        except (OSError, ValueError):
+            data = np.frombuffer(file.read_bytes(), np.uint8)
+        except OSError:
             return None
         if len(data) < _HEADER.size:
             return None

@@ -84,7 +84,7 @@ class Loader:
             return self._by_threads(maker, batches)
         return iter(
             DataLoader(
-                maker,  # type: ignore[arg-type]
+                maker,
                 batch_size=None,
                 sampler=batches,
                 num_workers=min(self.workers, max(len(batches), 1)),
@@ -174,8 +174,9 @@ class BatchMaker:
             warnings.warn(f"{error}; a grey picture takes its place", stacklevel=2)
             dataset = self._cache.dataset
             image: np.ndarray = np.full((*self._hw, 3), 114, np.uint8)
-            blank = np.zeros((0, 4), np.float32)
-            keypoints = np.zeros((0, dataset.num_keypoints, 3), np.float32) if dataset.num_keypoints else None
+            blank: np.ndarray = np.zeros((0, 4), np.float32)
+            points: np.ndarray = np.zeros((0, dataset.num_keypoints, 3), np.float32)
+            keypoints = points if dataset.num_keypoints else None
             masks = () if "segment" in dataset.task else None
             name = dataset.image_ids[index]
             return Sample(image, blank, np.zeros(0, np.int64), masks, keypoints, image_id=name), self._hw
@@ -193,7 +194,7 @@ def build_loader(
     augment: AugmentConfig | None = None,
     shuffle: bool = True,
     workers: int | None = None,
-    worker_kind: str = "process",
+    worker_kind: str | None = None,
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
@@ -218,7 +219,8 @@ def build_loader(
             False: in order, the last batch short, a rank without a share in it leaves it out.
         workers: Processes or threads that make batches; 0: made when asked for; None: one a core, 8 at most.
         worker_kind: "process" (forked; the cache in memory is shared), or "thread" (no copies; OpenCV works outside of
-            Python's lock; enough for two or three).
+            Python's lock, so that two or three keep busy; its own threads are set to 1 meanwhile). None: threads up to
+            two workers, else processes.
         seed: Decides everything random.
         rank: Which of the processes of the training this is.
         world_size: How many there are.
@@ -237,8 +239,10 @@ def build_loader(
     """
     dataset = datasets if isinstance(datasets, Dataset) else concat(list(datasets))
     hw = (imgsz, imgsz) if isinstance(imgsz, int) else (int(imgsz[0]), int(imgsz[1]))
-    _check(locals())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, 8) if workers is None else workers
+    worker_kind = worker_kind or ("thread" if workers <= 2 else "process")
+    _check(locals())
     if cache_bytes is None:
         cache_bytes = available_bytes() // 4 // max(min(world_size, 8), 1) if cache_folder is None else 1 << 40
     largest = tuple(math.ceil(side * (1 + multi_scale) / 32) * 32 if multi_scale else side for side in hw)
@@ -251,7 +255,7 @@ def build_loader(
         plan,
         hw,
         augment,
-        workers=min(cores, 8) if workers is None else workers,
+        workers=workers,
         worker_kind=worker_kind,
         prefetch=prefetch,
         multi_scale=multi_scale if augment is not None else 0.0,

@@ -78,7 +78,7 @@ def draw_sample(sample: Sample, class_names: Sequence[str]) -> np.ndarray:
 def paint_crops(masks: Sequence[Rings], hw: tuple[int, int]) -> Masks:
     """Paint masks into bitmaps cropped to their bounds."""
     crops: np.ndarray = np.zeros((len(masks), 4), np.int32)
-    data = [np.zeros(0, np.uint8)]
+    data: list[np.ndarray] = [np.zeros(0, np.uint8)]
     for i, rings in enumerate(masks):
         if not rings:
             continue

@@ -38,8 +38,8 @@ def clip_ring(ring: np.ndarray, region: Sequence[float]) -> np.ndarray:
         inside = distance >= 0
         if inside.all():
             continue
-        following, after = np.roll(ring, -1, 0), np.roll(distance, -1)
-        crosses = inside != np.roll(inside, -1)
+        following, after = np.concatenate((ring[1:], ring[:1])), np.concatenate((distance[1:], distance[:1]))
+        crosses = inside != (after >= 0)
         t = np.divide(distance, distance - after, out=np.zeros_like(distance), where=crosses)
         cuts = ring + t[:, None] * (following - ring)
         cuts[:, axis] = limit
@@ -90,7 +90,9 @@ def fill_rings(rings: Rings, hw: tuple[int, int], scale: float = 1.0, out: np.nd
     # filled at twice the size, and a pixel is set where two opposite quarters of it are, which is right on average.
     double: np.ndarray = np.zeros((2 * (y2 - y1), 2 * (x2 - x1)), np.uint8)
     shift = np.array((2 * x1 + 0.5, 2 * y1 + 0.5), np.float32)  # cv2 counts from the middle of pixel 0
-    fixed = [np.rint(np.clip((2 * scale) * ring - shift, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32) for ring in rings]
+    fixed = [
+        np.rint(np.clip((2 * scale) * ring - shift, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32) for ring in rings
+    ]
     cv2.fillPoly(double, fixed, 1, cv2.LINE_8, _SHIFT)
     np.bitwise_and(double[::2, ::2], double[1::2, 1::2], out=bitmap[y1:y2, x1:x2])
     return bitmap

@@ -2,6 +2,7 @@
 
 from yolokkn.graph.cost import ModelCost, model_cost
 from yolokkn.graph.darknet_onnx import darknet_to_onnx, find_names
+from yolokkn.graph.free_sizes import free_sizes
 from yolokkn.graph.onnx_build import GraphBuilder
 from yolokkn.graph.onnx_file import Model, TensorInfo, parse_model, read_model
 
@@ -12,6 +13,7 @@ __all__ = [
     "TensorInfo",
     "darknet_to_onnx",
     "find_names",
+    "free_sizes",
     "model_cost",
     "parse_model",
     "read_model",

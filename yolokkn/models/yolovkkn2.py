@@ -21,9 +21,9 @@ from yolokkn.models.spec import ModelSpec
 VARIANTS: dict[str, dict[str, Any]] = {
     "p": {
         "imgsz": (384, 384),
-        "channels": (16, 24, 48, 96, 192),
-        "depths": (1, 2, 2, 1),
-        "neck_channels": (48, 64, 64),
+        "channels": (16, 24, 64, 128, 224),
+        "depths": (0, 2, 2, 1),
+        "neck_channels": (64, 64, 64),
         "head_channels": 64,
         "activation": "relu",
         "reg_max": 8,

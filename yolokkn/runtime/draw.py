@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from yolokkn.runtime.palette import Colour, colour_of, text_colour_on
+from yolokkn.runtime.labels import paint_labels
+from yolokkn.runtime.palette import Colour, colour_of, shade_of
+from yolokkn.runtime.skeleton import paint_keypoints
 from yolokkn.types import Detections, Tracks
 
-COCO_LIMBS: tuple[tuple[int, int], ...] = (
-    (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10),
-    (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
-)  # fmt: skip
 Box = Sequence[float]
 _SHIFT = 3  # cv2 draws at eighths of a pixel
 
@@ -109,7 +107,8 @@ def draw(
 ) -> np.ndarray:
     """Draw a result onto a copy of its frame.
 
-    Colours follow the track id where there is one, else the class; labels stay inside the frame.
+    Colours follow the track id where there is one, else the class (masks and skeletons of one class in shades of it);
+    labels stay inside the frame and off one another where there is room; limbs of a person's left are green, right orange.
 
     Args:
         image: (H, W, 3) uint8 BGR; not changed.
@@ -157,7 +156,7 @@ class _Painter:
 
     def paint(self, result: Detections, trails: TrailHistory | None) -> None:
         rows = self._rows(result)
-        colours = {i: colour_of(self._number(result, i)) for i in rows}
+        colours = self._colours(result, rows)
         if result.masks is not None and self.style.show_masks:
             for i in rows:
                 self._mask(result.masks.crop(i), result.masks.crops[i], colours[i])
@@ -170,9 +169,8 @@ class _Painter:
                 self._box(boxes[i], colours[i], self.width)
         if result.keypoints is not None and self.style.show_keypoints:
             for i in rows:
-                self._keypoints(result.keypoints[i], colours[i])
-        for i in rows:
-            self._label(self._text(result, i), boxes[i], colours[i])
+                self._keypoints(result.keypoints[i], boxes[i], colours[i])
+        self._labels(result, rows, boxes, colours)
 
     def _rows(self, result: Detections) -> list[int]:
         """Rows to draw, the best last so that it lies on top."""
@@ -183,20 +181,32 @@ class _Painter:
         return [int(i) for i in order if usable[i]]
 
     @staticmethod
-    def _number(result: Detections, i: int) -> int:
-        if isinstance(result, Tracks) and result.track_ids[i] >= 0:
-            return int(result.track_ids[i])
-        return int(result.class_ids[i])
+    def _colours(result: Detections, rows: list[int]) -> dict[int, Colour]:
+        """By track; else by class, and masks or keypoints of one class in shades of its colour."""
+        track_ids = result.track_ids.tolist() if isinstance(result, Tracks) else None
+        apart = result.masks is not None or result.keypoints is not None
+        colours, met = {}, Counter[int]()
+        for i in reversed(rows):
+            class_id = int(result.class_ids[i])
+            if track_ids is not None and track_ids[i] >= 0:
+                colours[i] = colour_of(track_ids[i])
+            else:
+                colours[i] = shade_of(class_id, met[class_id]) if apart else colour_of(class_id)
+                met[class_id] += 1
+        return colours
 
-    def _text(self, result: Detections, i: int) -> str:
-        style, parts = self.style, []
-        if isinstance(result, Tracks) and style.show_ids and result.track_ids[i] >= 0:
-            parts.append(f"#{int(result.track_ids[i])}")
-        if style.show_labels:
-            parts.append(result.class_name(int(result.class_ids[i])))
-        if style.show_scores:
-            parts.append(f"{float(result.scores[i]):.2f}")
-        return " ".join(parts)
+    def _texts(self, result: Detections, rows: list[int]) -> list[str]:
+        style, texts = self.style, []
+        classes, scores = result.class_ids.tolist(), result.scores.tolist()
+        track_ids = result.track_ids.tolist() if isinstance(result, Tracks) and style.show_ids else None
+        for i in rows:
+            parts = [f"#{track_ids[i]}"] if track_ids is not None and track_ids[i] >= 0 else []
+            if style.show_labels:
+                parts.append(result.class_name(classes[i]))
+            if style.show_scores:
+                parts.append(f"{scores[i]:.2f}")
+            texts.append(" ".join(parts))
+        return texts
 
     def _fixed(self, points: Any) -> np.ndarray:
         """Continuous pixel coordinates to cv2's fixed point, whose integers are the middles of pixels."""
@@ -210,6 +220,11 @@ class _Painter:
         left, top, right, bottom = round(x1), round(y1), round(x2) - 1, round(y2) - 1
         left, top = min(left, w - 1), min(top, h - 1)  # a box on the frame's very edge still shows
         right, bottom = max(right, left), max(bottom, top)
+        if width <= 3:  # rectangles of single lines, one in the other
+            for k in range(width):
+                corner = max(right - k, left), max(bottom - k, top)
+                self.cv2.rectangle(self.image, (min(left + k, right), min(top + k, bottom)), corner, colour, 1)
+            return
         inner_l, inner_t = min(left + width - 1, right), min(top + width - 1, bottom)
         inner_r, inner_b = max(right - width + 1, left), max(bottom - width + 1, top)
         # four bars instead of one thick line: it lies inside the box, whatever the width
@@ -221,23 +236,22 @@ class _Painter:
         ):
             self.cv2.rectangle(self.image, bar[:2], bar[2:], colour, -1)
 
-    def _label(self, text: str, box: Box, colour: Colour) -> None:
-        """Write above the box, or inside it where there is no room above; always inside the frame."""
-        if not text:
+    def _labels(self, result: Detections, rows: list[int], boxes: list[Box], colours: dict[int, Colour]) -> None:
+        texts = self._texts(result, rows)
+        if not any(texts):
             return
-        cv2, (h, w) = self.cv2, self.image.shape[:2]
-        (text_w, text_h), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, self.font_scale, self.font_width)
-        pad = max(round(text_h * 0.3), 1)
-        label_w, label_h = text_w + 2 * pad, text_h + below + pad
-        if label_w > w or 3 * label_h > h:
-            return  # it would hide a tiny picture
-        x = int(min(max(box[0], 0), max(w - label_w, 0)))
-        edge = int(min(max(box[1], 0), h))
-        y = edge - label_h if edge >= label_h else min(edge, max(h - label_h, 0))
-        cv2.rectangle(self.image, (x, y), (x + label_w - 1, y + label_h - 1), colour, -1)
-        at = (x + pad, y + label_h - below)
-        ink = text_colour_on(colour)
-        cv2.putText(self.image, text, at, cv2.FONT_HERSHEY_SIMPLEX, self.font_scale, ink, self.font_width, cv2.LINE_AA)
+        rank = {i: -k for k, i in enumerate(rows)}  # the best choose their places first
+        if isinstance(result, Tracks):
+            rank = dict(enumerate(result.track_ids.tolist()))  # the same first in every frame
+        paint_labels(
+            self.cv2,
+            self.image,
+            texts,
+            [boxes[i] for i in rows],
+            [colours[i] for i in rows],
+            sorted(range(len(rows)), key=lambda k: rank[rows[k]]),
+            (self.font_scale, self.font_width),
+        )
 
     def _mask(self, bitmap: np.ndarray, crop: np.ndarray, colour: Colour) -> None:
         cv2 = self.cv2
@@ -252,20 +266,15 @@ class _Painter:
         width = max(self.width - 1, 1)  # smooth lines wider than a pixel cost six times as much
         cv2.drawContours(region, contours, -1, colour, width, cv2.LINE_AA if width == 1 else cv2.LINE_8)
 
-    def _keypoints(self, keypoints: np.ndarray, colour: Colour) -> None:
-        cv2 = self.cv2
+    def _keypoints(self, keypoints: np.ndarray, box: Box, colour: Colour) -> None:
         seen = (keypoints[:, 2] >= self.style.keypoint_threshold) & np.isfinite(keypoints).all(1)
+        if not seen.any():
+            return
         points = self._fixed(np.where(seen[:, None], keypoints[:, :2], 0))
-        if len(keypoints) == 17:
-            for a, b in COCO_LIMBS:
-                if seen[a] and seen[b]:
-                    ends = points[a].tolist(), points[b].tolist()
-                    cv2.line(self.image, *ends, colour, self.width, cv2.LINE_AA, _SHIFT)
-        radius = round((self.width + 0.5) * (1 << _SHIFT))
-        ring = max(radius // 2, 4)
-        for point in points[seen].tolist():
-            cv2.circle(self.image, point, radius + ring, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
-            cv2.circle(self.image, point, radius, colour, -1, cv2.LINE_AA, _SHIFT)
+        height_px = min(max(box[3] - box[1], 0.0), 1e6)
+        paint_keypoints(
+            self.cv2, self.image, points, seen, colour, height_px=height_px, line_width=self.width, shift=_SHIFT
+        )
 
     def _trail(self, points: list[tuple[float, float]], colour: Colour) -> None:
         """A line that thins and darkens towards its past; drawn in a few pieces of equal shade."""

@@ -9,6 +9,8 @@ Colour = tuple[int, int, int]
 _GOLDEN = 0.61803398875
 SHADES = ((0.82, 1.0), (0.62, 0.82), (0.95, 0.72))
 
+TURNS = ((0.0, 1.0, 1.0), (0.07, 0.8, 1.0), (-0.06, 1.0, 0.75), (0.035, 0.55, 1.0), (-0.1, 0.75, 0.95), (0.1, 1.0, 0.7))
+
 
 def bgr_of(hue: float, saturation: float, value: float) -> Colour:
     """Convert hue, saturation and value, each in [0, 1], to BGR bytes."""
@@ -30,6 +32,20 @@ def colour_of(number: int) -> Colour:
     hue = (0.56 + number * _GOLDEN) % 1.0
     saturation, value = SHADES[(number // 7) % len(SHADES)]
     return bgr_of(hue, saturation, value)
+
+
+@lru_cache(maxsize=4096)
+def shade_of(number: int, rank: int) -> Colour:
+    """Return the colour of the rank-th object of a class: near the class's colour, apart from its neighbours' in rank.
+
+    Example:
+        >>> shade_of(3, 0) == colour_of(3), shade_of(3, 1) == colour_of(3)
+        (True, False)
+    """
+    blue, green, red = colour_of(number)
+    hue, saturation, value = colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)
+    turn, paler, darker = TURNS[rank % len(TURNS)]
+    return bgr_of((hue + turn) % 1.0, saturation * paler, value * darker)
 
 
 @lru_cache(maxsize=4096)

@@ -132,8 +132,7 @@ def _load_pt(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path.name}: .pt files are read with torch 2.6 or later only (CVE-2025-32434)")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    if zipfile.is_zipfile(path):
-        _check_archive(path)
+    _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:
@@ -155,6 +154,8 @@ def _load_pt(path: Path) -> dict[str, Tensor]:
 def _check_archive(path: Path) -> None:
     """Refuse archives that are programs, or that unpack to more than they are."""
     try:
+        if not zipfile.is_zipfile(path):
+            return  # the older format: one pickle after the other, which weights_only reads
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:

@@ -159,7 +159,23 @@ class RuntimeConfig(Stage):
     save_every: int = _about("keep a checkpoint every so many epochs; 0: none but last and best", 0, low=0)
     tensorboard: bool = _about("write TensorBoard's files too", False)
     plots: bool = _about("draw losses, curves and samples as PNG", True)
-    teacher: str = _about("a model that labels what has no labels", "")
+
+
+@dataclass(frozen=True)
+class TeacherConfig(Stage):
+    """A trained model that the network learns from; any ONNX file that the runtime runs."""
+
+    teacher: str = _about("an ONNX file that teaches", "")
+    teacher_lessons: Literal["auto", "labels", "cells", "both"] = _about(
+        "labels: its detections are targets where nothing is labelled; cells: scores and boxes of every cell follow its "
+        "own; auto: both where its cells are the network's",
+        "auto",
+    )
+    teacher_score: float = _about("its detections above this are targets", 0.4, low=0.0, high=1.0)
+    teacher_doubt: float = _about("those from this on are neither target nor background", 0.2, low=0.0, high=1.0)
+    teacher_overlap: float = _about("a detection that overlaps a label more is that label", 0.5, low=0.0, high=1.0)
+    teacher_gain: float = _about("weight of the lessons by cells", 1.0, low=0.0)
+    teacher_classes: Mapping[str, str] = _mapping_about("its name of a class where it differs, as motorbike:motorcycle")
 
 
 @dataclass(frozen=True)
@@ -173,6 +189,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
     validate: ValidateConfig = field(default_factory=ValidateConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolokkn.configuration import dump_yaml
-from yolokkn.errors import MissingDependencyError
 from yolokkn.files import write_atomically
-from yolokkn.models import ModelSpec
 from yolokkn.training.config import TrainConfig
 from yolokkn.training.distributed import World
+from yolokkn.training.host_memory import keep_freed_memory
 from yolokkn.training.progress import Display
 from yolokkn.training.report import Report
 from yolokkn.training.run_folder import CONFIG, find_resume, make_run_folder
 from yolokkn.training.setup import build_parts
-from yolokkn.training.teaching import Teacher
+from yolokkn.training.teacher import make_teacher
 from yolokkn.training.trainer import Outcome, Trainer
 
 
@@ -29,12 +28,14 @@ def start(config: TrainConfig, world: World, display: Display) -> Outcome:
     Returns:
         How it ended. A signal ends it in order: the state is saved, and the reason is "interrupted".
     """
+    if world.device.type == "cpu":
+        keep_freed_memory()
     resumed = find_resume(config.runtime.resume) if config.runtime.resume else None
     folder = resumed.parent if resumed else None
     if folder is None and world.is_main:
         folder = make_run_folder(Path(config.runtime.project), config.runtime.name)
     folder = Path(world.from_main(folder))  # type: ignore[arg-type]
-    parts = build_parts(config, folder, world, display.line, make_teacher=_make_teacher)
+    parts = build_parts(config, folder, world, display.line, make_teacher=make_teacher)
     if world.is_main and resumed is None:
         write_atomically(folder / CONFIG, dump_yaml(config.to_dict()))
         write_atomically(folder / "model.json", parts.spec.to_json() + "\n")
@@ -51,9 +52,3 @@ def start(config: TrainConfig, world: World, display: Display) -> Outcome:
     return outcome
 
 
-def _make_teacher(config: TrainConfig, spec: ModelSpec, world: World) -> Teacher:
-    try:
-        from yolokkn.training.teacher import make_teacher  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise MissingDependencyError(f"train: this version has no teacher: {error}") from error
-    return make_teacher(config, spec, world)

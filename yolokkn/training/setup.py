@@ -185,7 +185,7 @@ def build_parts(
     seed_everything(runtime.seed, world.rank)
     loss = build_loss(config.loss.loss, network.head, average=world.average, **config.loss.options)
     loader = _loader(config, data.train, world)
-    teacher = make_teacher(config, spec, world) if make_teacher is not None and runtime.teacher else None
+    teacher = make_teacher(config, spec, world) if make_teacher is not None and config.teacher.teacher else None
     steps = max(-(-len(loader) // config.optimizer.accumulate), 1) * config.schedule.epochs
     stepper = Stepper(network, loss, config, world, folder, steps, teacher)
     num = sum(p.numel() for p in network.parameters())

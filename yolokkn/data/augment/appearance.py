@@ -27,7 +27,7 @@ def colour_matrix(hue: float, saturation: float, value: float) -> np.ndarray:
     """
     angle = 2 * math.pi * hue
     cos, sin = math.cos(angle), math.sin(angle)
-    cross = _AXIS * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    cross = _AXIS * np.array([[0, 1, -1], [-1, 0, 1], [1, -1, 0]])
     turn = cos * np.eye(3) + sin * cross + (1 - cos) / 3
     fade = saturation * np.eye(3) + (1 - saturation) * np.tile(_LUMA, (3, 1))
     return np.asarray(value * fade @ turn, np.float32)
@@ -53,8 +53,8 @@ def degrade(sample: Sample, rng: np.random.Generator, config: AugmentConfig) -> 
     if blur < config.blur:
         image = np.asarray(cv2.blur(image, (3, 3)) if rng.random() < 0.5 else cv2.medianBlur(image, 3))
     if noise < config.noise:
-        grain = rng.normal(0, rng.uniform(2, 10), image.shape).astype(np.float32)
-        image = np.asarray(np.clip(image + grain, 0, 255), np.uint8)
+        grain = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(2, 10))
+        image = np.asarray(cv2.add(image, grain, dtype=cv2.CV_8U))
     if jpeg < config.jpeg:
         quality = int(rng.integers(40, 91))
         done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -46,7 +46,7 @@ def letterbox(sample: Sample, hw: tuple[int, int], pad_value: int = 114) -> tupl
     if masks is not None:
         masks = tuple(tuple(geometry.to_input(ring) for ring in rings) for rings in masks)
     image = letterbox_image(sample.image, geometry, pad_value)
-    boxes = geometry.to_input(sample.boxes).astype(np.float32)
+    boxes: np.ndarray = geometry.to_input(sample.boxes).astype(np.float32)
     return replace(sample, image=image, boxes=boxes, masks=masks, keypoints=keypoints), geometry
 
 

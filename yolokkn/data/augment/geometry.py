@@ -176,7 +176,7 @@ def move_labels(
     placed = np.concatenate((np.maximum(moved[:, :2], 0), np.minimum(moved[:, 2:], limit)), 1)
     masks = None
     if sample.masks is not None:
-        masks = tuple(_move_rings(rings, matrix, visible, hw) for rings in sample.masks)
+        masks = tuple(move_masks(sample.masks, matrix, visible, hw))
         for i, rings in enumerate(masks):
             if rings:
                 points = np.concatenate(rings) if len(rings) > 1 else rings[0]
@@ -204,16 +204,45 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
-def _move_rings(rings: Rings, matrix: np.ndarray, visible: Region, hw: tuple[int, int]) -> Rings:
+def move_masks(masks: Sequence[Rings], matrix: np.ndarray, visible: Region, hw: tuple[int, int]) -> list[Rings]:
+    """Move masks: cut to the visible part, moved, cut to the canvas; () where nothing is left.
+
+    All points move at once; only rings that cross an edge are cut one by one.
+    """
+    rings = [ring for mask in masks for ring in mask]
+    if not rings:
+        return [()] * len(masks)
+    ends = np.cumsum([len(ring) for ring in rings])
+    starts = np.concatenate([[0], ends[:-1]])
+    points = np.concatenate(rings)
+    moved = move_points(points, matrix)
     frame = (0.0, 0.0, float(hw[1]), float(hw[0]))
-    out = []
-    for ring in rings:
-        cut = clip_ring(ring, visible)
-        if len(cut):
-            moved = clip_ring(move_points(cut, matrix), frame)
-            if len(moved):
-                out.append(moved)
-    return tuple(out)
+    away, whole = _compare(points, starts, visible)
+    away_after, whole_after = _compare(moved, starts, frame)
+    whole = (whole & whole_after).tolist()
+    away = (away | (away_after & (matrix[2, 0] == 0) & (matrix[2, 1] == 0))).tolist()
+    out: list[Rings] = []
+    place = 0
+    for mask in masks:
+        kept = []
+        for ring in mask:
+            if whole[place]:
+                kept.append(moved[starts[place] : ends[place]])
+            elif not away[place]:
+                cut = clip_ring(ring, visible)
+                cut = clip_ring(move_points(cut, matrix), frame) if len(cut) else cut
+                if len(cut):
+                    kept.append(cut)
+            place += 1
+        out.append(tuple(kept))
+    return out
+
+
+def _compare(points: np.ndarray, starts: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
+    """Say which runs of points lie outside of a region on one side, and which lie wholly inside."""
+    low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
+    first, last = np.array(region[:2], np.float32), np.array(region[2:], np.float32)
+    return ((low >= last) | (high <= first)).any(1), ((low >= first) & (high <= last)).all(1)
 
 
 def _move_keypoints(

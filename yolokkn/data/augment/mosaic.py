@@ -49,8 +49,8 @@ def _four(samples: Sequence[Sample], rng: np.random.Generator, hw: tuple[int, in
 def _nine(samples: Sequence[Sample], rng: np.random.Generator, hw: tuple[int, int]) -> list[Placement]:
     """Pictures fill the cells of a grid of three by three with lines at random, cut to their cells."""
     h, w = hw
-    xs = [0, *(round(v * 2 * w) for v in rng.uniform((0.25, 0.58), (0.42, 0.75)).tolist()), 2 * w]
-    ys = [0, *(round(v * 2 * h) for v in rng.uniform((0.25, 0.58), (0.42, 0.75)).tolist()), 2 * h]
+    xs = [0, *(round(v * 2 * w) for v in _draw_lines(rng)), 2 * w]
+    ys = [0, *(round(v * 2 * h) for v in _draw_lines(rng)), 2 * h]
     placements = []
     for i, sample in enumerate(samples):
         column, row = i % 3, i // 3
@@ -61,3 +61,9 @@ def _nine(samples: Sequence[Sample], rng: np.random.Generator, hw: tuple[int, in
         at = rng.uniform(0, 1, 2).tolist()
         placements.append(Placement(sample, gain, region[0] + at[0] * room_x, region[1] + at[1] * room_y, region))
     return placements
+
+
+def _draw_lines(rng: np.random.Generator) -> list[float]:
+    """Draw where the two lines of a grid are, as parts of its side."""
+    first, second = rng.random(2).tolist()
+    return [0.25 + 0.17 * first, 0.58 + 0.17 * second]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from yolokkn.data.datasets import coco, instance_png, mot, voc, yolo
+from yolokkn.data.datasets import coco, instance_png, mixture, mot, voc, yolo
 from yolokkn.data.datasets.assemble import TASKS, Options
 from yolokkn.data.datasets.base import (
     COCO_KEYPOINTS,
@@ -42,6 +42,7 @@ FORMATS: Mapping[str, tuple[Callable[[Path], str], Opener, str]] = {
     "coco": (coco.claims, coco.open_coco, "annotations/instances_SPLIT.json, or a .json file"),
     "voc": (voc.claims, voc.open_voc, "Annotations/*.xml, JPEGImages/, ImageSets/Main/SPLIT.txt"),
     "mot": (mot.claims, mot.open_mot, "SEQUENCE/gt/gt.txt and SEQUENCE/img1/"),
+    "mixture": (mixture.claims, mixture.open_mixture, "a .yaml with names and lists of datasets"),
     "yolo": (yolo.claims, yolo.open_yolo, "data.yaml, or images/ and labels/"),
     "instance_png": (instance_png.claims, instance_png.open_instance_png, "images/ and masks/*.png"),
 }

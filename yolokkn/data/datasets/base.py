@@ -112,7 +112,7 @@ class Dataset:
             keypoints = table.keypoints[rows] * np.append(scale, np.float32(1))
         masks: tuple[Rings, ...] | None = None
         if "segment" in self.task:
-            masks = tuple(tuple(r * scale for r in table.rings(row)) for row in range(rows.start, rows.stop))
+            masks = table.masks(rows, scale)
         return Sample(
             image=image,
             boxes=table.boxes[rows] * np.tile(scale, 2),
@@ -183,7 +183,7 @@ def remap(dataset: Dataset, names: Sequence[str], mapping: Mapping[str, str | No
             raise ValueError(f"remap: mapping must name classes of the dataset, got {old!r}{hint}")
         if new is not None and new not in wanted:
             raise ValueError(f"remap: mapping must lead to one of {', '.join(names)}, got {new!r}")
-    table = np.full(len(dataset.class_names), -1, np.int64)
+    table: np.ndarray = np.full(len(dataset.class_names), -1, np.int64)
     for i, name in enumerate(dataset.class_names):
         target = given[name] if name in given else name if name in wanted else _synonym(name, wanted)
         if target is not None:
@@ -197,6 +197,14 @@ def remap(dataset: Dataset, names: Sequence[str], mapping: Mapping[str, str | No
     rows = np.flatnonzero(class_ids >= 0)
     kept = np.concatenate([[0], np.cumsum(class_ids >= 0)]).astype(np.int64)
     chosen = select_objects(labels, rows, kept[labels.offsets], labels.relative, class_ids[rows])
+    return dataset._with(chosen, class_names=tuple(names))
+
+
+def without_labels(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Return the pictures alone, under another list of classes: for a teacher to label."""
+    labels = dataset.labels
+    none = np.zeros(0, np.int64)
+    chosen = select_objects(labels, none, np.zeros(len(labels.offsets), np.int64), labels.relative, none)
     return dataset._with(chosen, class_names=tuple(names))
 
 

@@ -192,10 +192,7 @@ class _Reader:
                 "bad keypoints", where, f"{str(annotation['keypoints'])[:60]}", "kept without keypoints"
             )
             return None
-        points = np.array(values, np.float32).reshape(-1, 3)
-        # COCO counts keypoints by pixels, boxes by their edges: the middle of a pixel is half a pixel further.
-        points[:, :2] += 0.5 * (points[:, 2:] > 0)
-        return points
+        return np.array(values, np.float32).reshape(-1, 3)
 
 
 def _numbers(value: Any) -> list[float] | None:

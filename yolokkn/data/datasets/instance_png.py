@@ -63,8 +63,10 @@ def _add(assembly: Assembly, folder: Path, stem: str, hw: tuple[int, int]) -> No
         assembly.issues.add("missing labels", f"{folder.name}/{stem}.png", "no such file", "kept without objects")
         return
     where = f"{folder.name}/{file.name}"
-    mask = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8) if file.stat().st_size else np.zeros(1, np.uint8), -1)
-    if mask is None or mask.ndim != 2 or mask.dtype.kind != "u":
+    mask = cv2.imdecode(
+        np.frombuffer(file.read_bytes(), np.uint8) if file.stat().st_size else np.zeros(1, np.uint8), -1
+    )
+    if mask is None or mask.ndim != 2:
         assembly.issues.add("bad mask", where, "must be a picture of one channel", "kept without objects")
         return
     if hw[0] and mask.shape != hw:

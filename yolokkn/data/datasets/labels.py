@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,11 +52,13 @@ class LabelTable:
         """Return where the objects of a picture are."""
         return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
 
-    def rings(self, row: int) -> Rings:
-        """Return the rings of an object's mask."""
-        first, last = int(self.ring_offsets[row]), int(self.ring_offsets[row + 1])
-        ends = self.point_offsets[first : last + 1].tolist()
-        return tuple(self.points[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True))
+    def masks(self, rows: slice, scale: np.ndarray) -> tuple[Rings, ...]:
+        """Return the rings of some objects, times a scale of x and y."""
+        rings = self.ring_offsets[rows.start : rows.stop + 1].tolist()
+        ends = self.point_offsets[rings[0] : rings[-1] + 1]
+        points = self.points[ends[0] : ends[-1]] * scale
+        parts = [points[a:b] for a, b in pairwise((ends - ends[0]).tolist())]
+        return tuple(tuple(parts[a - rings[0] : b - rings[0]]) for a, b in pairwise(rings))
 
 
 class LabelBuilder:
@@ -237,7 +240,7 @@ def select_objects(
 def _gather(offsets: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the members of the chosen groups one after the other, and how many each has."""
     counts = offsets[chosen + 1] - offsets[chosen]
-    begins = np.repeat(offsets[chosen] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+    begins: np.ndarray = np.repeat(offsets[chosen] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
     return begins + np.arange(int(counts.sum())), counts
 
 
@@ -245,7 +248,8 @@ def join_tables(tables: Sequence[LabelTable]) -> LabelTable:
     """Put the pictures of several tables one after the other; keypoints must agree or be absent."""
 
     def chain(name: str) -> np.ndarray:
-        parts, total = [np.zeros(1, np.int64)], 0
+        parts: list[np.ndarray] = [np.zeros(1, np.int64)]
+        total = 0
         for table in tables:
             values = getattr(table, name)
             parts.append(values[1:] + total)

@@ -209,7 +209,9 @@ def _add_row(where: str, cells: Sequence[str], assembly: Assembly, shape: tuple[
         return
     count = len(values) - 1
     num_keypoints, dims = shape
-    keypoints, rings, box = None, (), None
+    keypoints: np.ndarray | None = None
+    rings: tuple[np.ndarray, ...] = ()
+    box: tuple[float, ...] | None = None
     if num_keypoints and count == 4 + num_keypoints * dims:
         points = np.array(values[5:], np.float32).reshape(num_keypoints, dims)
         keypoints = points if dims == 3 else np.column_stack([points, 2.0 * (points != 0).any(1)])

@@ -21,7 +21,7 @@ class LossOptions:
         visibility: Gain of the keypoints' confidence.
     """
 
-    GAINS: ClassVar[dict[str, float]] = {"sum": 0.2, "mean": 1.0, "targets": 1.0}
+    GAINS: ClassVar[dict[str, float]] = {"sum": 0.1, "mean": 5.0, "targets": 0.5}
 
     reduction: Reduction = "sum"
     gain: float = 0.0
@@ -64,7 +64,7 @@ class TaskAlignedOptions(LossOptions):
         beta: Power of the IoU in the alignment.
     """
 
-    GAINS: ClassVar[dict[str, float]] = {"sum": 0.1, "mean": 1.0, "targets": 1.0}
+    GAINS: ClassVar[dict[str, float]] = {"sum": 0.1, "mean": 10.0, "targets": 1.0}
 
     reduction: Reduction = "targets"
     mask: float = 7.5
@@ -131,6 +131,8 @@ class KknOptions(ObjectOptions):
         num_scale: Whether the box term is that of four overlaps, balanced by the number of positives of each class.
     """
 
+    GAINS: ClassVar[dict[str, float]] = {"sum": 0.05, "mean": 5.0, "targets": 1.0}
+
     box: float = 2.0
     iou_threshold: float = 0.3
     per_level: int = 10
@@ -149,7 +151,7 @@ class YolofiveOptions(LossOptions):
         balance: Weights of the levels' objectness from the finest; a head with fewer levels takes the last of them.
     """
 
-    GAINS: ClassVar[dict[str, float]] = {"sum": 0.1, "mean": 5.0, "targets": 1.0}
+    GAINS: ClassVar[dict[str, float]] = {"sum": 0.05, "mean": 5.0, "targets": 1.0}
 
     reduction: Reduction = "mean"
     box: float = 0.5
