@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from yolokkn.configuration import Located, build, parse_yaml, to_mapping
 from yolokkn.data.augment import AugmentConfig
+from yolokkn.data.datasets import FORMATS
 from yolokkn.errors import ConfigurationError, did_you_mean
 from yolokkn.training.losses import LOSSES
 
@@ -63,7 +64,7 @@ class DataConfig(Stage):
     data: str = _about("folder or data.yaml of the labelled pictures", "")
     train_split: str = _about("name of the part to train on", "train")
     val_split: str = _about("name of the part to measure on; none: do not measure", "val")
-    format: Literal["auto", "coco", "voc", "yolo", "mot"] = _about("format of the labels", "auto")
+    format: str = _about("format of the labels", "auto", choices=lambda: ("auto", *FORMATS))
     classes: tuple[str, ...] = _about("train these classes only, by name", ())
     batch: int = _about("pictures in a step, of all processes together", 16, low=1)
     workers: int | None = _about(
@@ -237,7 +238,7 @@ def read_config(content: Mapping[str, Any], base: TrainConfig | None = None, whe
         stage, about, kind = known[key]
         changes.setdefault(stage, {})[about.name] = _read_value(kind, value)
     config = base or TrainConfig()
-    stages = {
+    stages: dict[str, Any] = {
         stage: build(STAGES[stage], {**to_mapping(getattr(config, stage)), **values}, where)
         for stage, values in changes.items()
     }

@@ -61,8 +61,10 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
     if not groups:
         raise ValueError("build_optimizer: network must have parameters to train, and freeze leaves none")
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.base_lr, momentum=config.momentum, nesterov=config.momentum > 0)
-    return torch.optim.AdamW(groups, lr=config.base_lr, betas=(config.momentum, 0.999))
+        return torch.optim.SGD(
+            groups, lr=config.base_lr, momentum=config.momentum, nesterov=config.momentum > 0, foreach=True
+        )
+    return torch.optim.AdamW(groups, lr=config.base_lr, betas=(config.momentum, 0.999), foreach=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -23,11 +23,11 @@ _TILE_PX = 320
 _MOST_NAMED = 12  # classes that have a line of their own
 
 
-def _figure(rows: int, columns: int, width: float = 4.2, height: float = 3.2) -> tuple[Any, np.ndarray]:
+def _figure(rows: int, columns: int, width: float = 4.2, height: float = 3.2) -> tuple[Any, list[Any]]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    return figure, np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -197,7 +197,7 @@ def truth_as_detections(sample: Sample, names: Sequence[str]) -> Detections:
 
 
 def _shown_keypoints(keypoints: np.ndarray) -> np.ndarray:
-    shown = keypoints.astype(np.float32)
+    shown: np.ndarray = keypoints.astype(np.float32)
     shown[..., 2] = shown[..., 2] > 0
     return shown
 

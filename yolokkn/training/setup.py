@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from yolokkn.data import Dataset, Loader, build_loader, open_dataset, remap
+from yolokkn.data import Dataset, Loader, build_loader, kmeans_anchors, open_dataset, remap
 from yolokkn.errors import DataError, ModelError, did_you_mean
 from yolokkn.models import ModelSpec, build_model, presets
 from yolokkn.training.checkpoint import Checkpoint, load_checkpoint
@@ -113,12 +113,8 @@ def make_spec(config: TrainConfig, task: str, train: Dataset) -> ModelSpec:
     if stage.anchors == "kmeans":
         if spec.anchors is None:
             raise ValueError(f"train: anchors must be preset for {stage.model}, which has no anchors")
-        from yolokkn.data import kmeans_anchors
-
-        anchors = kmeans_anchors(
-            train, num_anchors=sum(map(len, spec.anchors)), imgsz=stage.imgsz, levels=len(spec.anchors)
-        )
-        spec = dataclasses.replace(spec, anchors=anchors)
+        fit = kmeans_anchors(train, sum(map(len, spec.anchors)), imgsz=stage.imgsz)
+        spec = dataclasses.replace(spec, anchors=fit.levels(len(spec.anchors)))
     return spec
 
 

@@ -154,9 +154,8 @@ def _generators() -> dict[str, Any]:
 def _restore_generators(state: Mapping[str, Any]) -> None:
     random.setstate(state["python"])
     numpy = state["numpy"]
-    np.random.set_state(
-        (numpy["kind"], numpy["keys"].astype(np.uint32), numpy["place"], numpy["has_gauss"], numpy["gauss"])
-    )  # noqa: NPY002
+    keys = numpy["keys"].astype(np.uint32)
+    np.random.set_state((numpy["kind"], keys, numpy["place"], numpy["has_gauss"], numpy["gauss"]))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])

@@ -55,7 +55,7 @@ def choose_half(amp: str, device: torch.device) -> Half:
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if amp == "fp16" and device.type == "cpu":
         raise ValueError("amp: must be off or bf16 on a CPU, got fp16")
-    return amp  # type: ignore[return-value]
+    return amp
 
 
 class Stepper:
@@ -157,7 +157,7 @@ class Stepper:
             if worst is None or not bool(torch.isfinite(total)):
                 worst = (batch, terms)
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._clip or float("inf"))
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._clip or float("inf"), foreach=True)
         was_asked = self._agree(sums["total"], norm, is_asked, number, epoch, worst)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -168,7 +168,7 @@ class Stepper:
 
     def _no_exchange(self, is_more: bool) -> AbstractContextManager[Any]:
         if is_more and isinstance(self.module, DistributedDataParallel):
-            return self.module.no_sync()  # type: ignore[no-any-return]
+            return self.module.no_sync()
         return nullcontext()
 
     def _forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

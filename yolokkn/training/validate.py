@@ -208,7 +208,7 @@ def truth_rows(sample: Sample, image_id: int) -> tuple[CocoImage, list[dict[str,
     rows = []
     for i, (x1, y1, x2, y2) in enumerate(sample.boxes.astype(np.float64).tolist()):
         rings = sample.masks[i] if sample.masks is not None else ()
-        points = sample.keypoints[i].astype(np.float64) if sample.keypoints is not None else None
+        points: np.ndarray | None = sample.keypoints[i].astype(np.float64) if sample.keypoints is not None else None
         polygons = [ring.astype(np.float64).ravel().tolist() for ring in rings if len(ring) >= 3]
         rows.append(
             {

@@ -1,0 +1,61 @@
+"""One of the processes of `test_distributed.py`: trains its share of the same batches and writes the weights."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from tests.training.overfitting import batch_of, draw_pictures, tiny_config, tiny_network
+from yolokkn.data.batch import Batch
+from yolokkn.training.distributed import World, join_world
+from yolokkn.training.losses import build_loss
+from yolokkn.training.stepper import Stepper
+
+
+def share_of(batch: Batch, world: World) -> Batch:
+    """Return this process's run of pictures."""
+    count = len(batch.images) // world.size
+    first = world.rank * count
+    targets = batch.targets
+    kept = (targets.image_index >= first) & (targets.image_index < first + count)
+    values = {f.name: getattr(targets, f.name) for f in fields(targets)}
+    chosen = replace(targets, **{k: None if v is None else v[kept] for k, v in values.items()})
+    chosen = replace(chosen, image_index=chosen.image_index - first)
+    return Batch(batch.images[first : first + count], chosen, batch.image_ids[first : first + count])
+
+
+def main(target: str, norm: str, loss_name: str, reduction: str, accumulate: int) -> None:
+    torch.set_num_threads(1)
+    with join_world("cpu") as world:
+        torch.manual_seed(0)
+        network = tiny_network("yolovkkn2-p")
+        config = tiny_config(
+            optimizer="sgd", lr0=0.01, clip=1.0, sync_bn=norm == "synced", freeze="" if norm == "synced" else "stem",
+            weight_decay=0.0005,
+        )  # fmt: skip
+        loss = build_loss(loss_name, network.head, reduction=reduction, average=world.average)
+        stepper = Stepper(network, loss, config, world, Path(tempfile.gettempdir()), 10)
+        stepper.train_mode()
+        if norm == "frozen":
+            for module in stepper.network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        state = {f"before/{k}": v.clone() for k, v in stepper.network.named_parameters()}
+        terms = {}
+        for step in range(3):
+            batches = [batch_of(draw_pictures(4, seed=10 * step + i)) for i in range(accumulate)]
+            shares = [share_of(b, world) for b in batches]
+            terms = stepper.step(shares, 1.0, number=step, epoch=0).terms
+        state |= {f"train/{k}": v for k, v in stepper.network.state_dict().items()}
+        state |= {f"terms/{k}": torch.tensor(v) for k, v in terms.items()}
+        save_file({k: v.clone().contiguous() for k, v in state.items()}, f"{target}.rank{world.rank}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
