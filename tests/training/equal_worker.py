@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.training.overfitting import batch_of, draw_pictures, tiny_config, tiny_network
 from yolokkn.data.batch import Batch
-from yolokkn.training.distributed import World, join_world
+from yolokkn.training.distributed import World, join_world, synchronise_batch_norm
 from yolokkn.training.losses import build_loss
 from yolokkn.training.stepper import Stepper
 
@@ -30,7 +30,7 @@ def share_of(batch: Batch, world: World) -> Batch:
     return Batch(batch.images[first : first + count], chosen, batch.image_ids[first : first + count])
 
 
-def main(target: str, norm: str, loss_name: str, reduction: str, accumulate: int) -> None:
+def main(target: str, norm: str, loss_name: str, reduction: str, accumulate: int, steps: int) -> None:
     torch.set_num_threads(1)
     with join_world("cpu") as world:
         torch.manual_seed(0)
@@ -48,7 +48,7 @@ def main(target: str, norm: str, loss_name: str, reduction: str, accumulate: int
                     module.eval()
         state = {f"before/{k}": v.clone() for k, v in stepper.network.named_parameters()}
         terms = {}
-        for step in range(3):
+        for step in range(steps):
             batches = [batch_of(draw_pictures(4, seed=10 * step + i)) for i in range(accumulate)]
             shares = [share_of(b, world) for b in batches]
             terms = stepper.step(shares, 1.0, number=step, epoch=0).terms
@@ -57,5 +57,29 @@ def main(target: str, norm: str, loss_name: str, reduction: str, accumulate: int
         save_file({k: v.clone().contiguous() for k, v in state.items()}, f"{target}.rank{world.rank}")
 
 
+def norm_alone(target: str) -> None:
+    """Run a batch norm in float64 over this process's share; gradients of the weights are summed over the processes."""
+    with join_world("cpu") as world:
+        generator = torch.Generator().manual_seed(1)
+        values = torch.randn(6, 5, 4, 3, generator=generator, dtype=torch.float64) * 3 + 50
+        weights = torch.randn(6, 5, 4, 3, generator=generator, dtype=torch.float64)
+        count = 6 // world.size
+        rows = slice(world.rank * count, world.rank * count + count)
+        network = nn.Sequential(nn.BatchNorm2d(5, dtype=torch.float64))
+        with torch.no_grad():
+            network[0].weight.copy_(torch.linspace(0.5, 2, 5))
+        norm = synchronise_batch_norm(network, world.device)[0] if world.size > 1 else network[0]
+        given = values[rows].clone().requires_grad_(True)
+        output = norm(given)
+        (output.square() * weights[rows]).sum().backward()
+        gradients = {name: world.average(p.grad) * world.size for name, p in norm.named_parameters()}
+        found = {"output": output.detach(), "input_grad": given.grad, "running_mean": norm.running_mean}
+        found |= {"running_var": norm.running_var} | {f"{name}_grad": g for name, g in gradients.items()}
+        save_file({k: v.clone().contiguous() for k, v in found.items()}, f"{target}.rank{world.rank}")
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
+    if sys.argv[2] == "norm":
+        norm_alone(sys.argv[1])
+        raise SystemExit
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]), int(sys.argv[6]))

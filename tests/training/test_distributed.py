@@ -37,11 +37,21 @@ def train(target: Path, world_size: int, *args: str) -> list[dict[str, torch.Ten
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("norm", "loss", "reduction", "accumulate"),
-    [("synced", "task_aligned", "targets", 1), ("frozen", "kkn20230730", "sum", 2), ("frozen", "yolofive", "mean", 1)],
+    ("norm", "loss", "reduction", "accumulate", "steps"),
+    [
+        ("synced", "yolofive", "sum", 1, 3),
+        ("frozen", "kkn20230730", "mean", 2, 3),
+        (
+            "synced",
+            "task_aligned",
+            "targets",
+            1,
+            1,
+        ),  # its assignment follows the predictions, and ties fall by rounding
+    ],
 )
-def test_two_processes_equal_one(tmp_path, norm, loss, reduction, accumulate):
-    args = (norm, loss, reduction, str(accumulate))
+def test_two_processes_equal_one(tmp_path, norm, loss, reduction, accumulate, steps):
+    args = (norm, loss, reduction, str(accumulate), str(steps))
     (alone,) = train(tmp_path / "one", 1, *args)
     first, second = train(tmp_path / "two", 2, *args)
     moved = apart = 0.0
@@ -51,12 +61,23 @@ def test_two_processes_equal_one(tmp_path, norm, loss, reduction, accumulate):
         moved += float((one - alone[f"before/{name}"]).double().square().sum())
         apart += float((one - two).double().square().sum())
     assert moved > 1e-6  # there was something to differ in
-    assert apart < 1e-6 * moved  # a thousandth of the way that the weights went, in three steps
+    assert apart < (1e-4 if norm == "synced" else 1e-6) * moved  # batch statistics of few values blow rounding up
     for name in [n for n in alone if n.startswith("terms/")]:
         torch.testing.assert_close(first[name], alone[name], rtol=1e-3, atol=1e-5)
     if norm == "synced":  # statistics are those of the whole batch
         for name in [n for n in alone if n.startswith("train/") and "running" in n]:
             torch.testing.assert_close(first[name], alone[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_batch_norm_over_processes_is_exact(tmp_path):
+    (alone,) = train(tmp_path / "one", 1, "norm")
+    for rank, part in enumerate(train(tmp_path / "two", 2, "norm")):
+        for name in ("running_mean", "running_var", "weight_grad", "bias_grad"):
+            torch.testing.assert_close(part[name], alone[name], rtol=1e-12, atol=1e-12)
+        rows = slice(3 * rank, 3 * rank + 3)
+        torch.testing.assert_close(part["output"], alone["output"][rows], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(part["input_grad"], alone["input_grad"][rows], rtol=1e-10, atol=1e-12)
 
 
 def test_devices_are_checked():

@@ -11,7 +11,7 @@ from yolokkn.cli.arguments import EXIT_CODES, EXIT_INTERRUPTED, EXIT_OK, Parser,
 
 if TYPE_CHECKING:
     from yolokkn.training.config import TrainConfig
-    from yolokkn.training.trainer import Outcome
+    from yolokkn.training.parts import Outcome
 
 EXAMPLES = """examples:
   yolokkn train data=street/ time=5                        a model in five minutes
@@ -79,7 +79,8 @@ def _metavar(kind: Any) -> str:
 
     if get_origin(kind) is Literal:
         return "|".join(map(str, get_args(kind)))
-    return {bool: "BOOL", int: "N", float: "X", str: "TEXT", Path: "DIR"}.get(kind, "LIST")
+    words = {bool: "BOOL", int: "N", int | None: "N", float: "X", str: "TEXT", tuple[int, int]: "N|HxW"}
+    return words.get(kind, "LIST")
 
 
 def run(config_file: str | None, given: dict[str, Any], quiet: bool) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader
 
 from yolokkn.data.augment import AugmentConfig, augment, letterbox
@@ -91,6 +92,7 @@ class Loader:
                 prefetch_factor=self._prefetch,
                 collate_fn=_as_it_is,
                 worker_init_fn=_start_worker,
+                generator=torch.Generator(),  # else each epoch draws from torch's own, with workers and not without
                 multiprocessing_context="fork",
                 pin_memory=self._pin_memory,
             )
@@ -121,7 +123,6 @@ def _as_it_is(batch: Batch) -> Batch:
 
 def _start_worker(worker: int) -> None:
     import cv2
-    import torch
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -9,12 +9,13 @@ from yolokkn.files import write_atomically
 from yolokkn.training.config import TrainConfig
 from yolokkn.training.distributed import World
 from yolokkn.training.host_memory import keep_freed_memory
+from yolokkn.training.parts import Outcome
 from yolokkn.training.progress import Display
 from yolokkn.training.report import Report
 from yolokkn.training.run_folder import CONFIG, find_resume, make_run_folder
 from yolokkn.training.setup import build_parts
 from yolokkn.training.teacher import make_teacher
-from yolokkn.training.trainer import Outcome, Trainer
+from yolokkn.training.trainer import Trainer
 
 
 def start(config: TrainConfig, world: World, display: Display) -> Outcome:
@@ -50,5 +51,3 @@ def start(config: TrainConfig, world: World, display: Display) -> Outcome:
     if world.is_main and outcome.reason != "interrupted":
         report.finish()
     return outcome
-
-

@@ -19,10 +19,10 @@ from yolokkn.training.config import TrainConfig
 from yolokkn.training.distributed import World
 from yolokkn.training.losses import build_loss
 from yolokkn.training.optimizer import refuse_unknown_parts
+from yolokkn.training.parts import Parts
 from yolokkn.training.state import seed_everything
 from yolokkn.training.stepper import Stepper
 from yolokkn.training.teaching import Teacher
-from yolokkn.training.trainer import Parts
 from yolokkn.training.validate import Validator
 
 

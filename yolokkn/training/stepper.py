@@ -43,7 +43,7 @@ class StepReport:
     was_asked: bool
 
 
-def choose_half(amp: str, device: torch.device) -> Half:
+def choose_half(amp: Literal["auto", "off", "bf16", "fp16"], device: torch.device) -> Half:
     """Return the precision that "auto" stands for: bf16 on GPUs that have it, fp16 on others, off on CPUs.
 
     Raises:
@@ -102,7 +102,7 @@ class Stepper:
         self.optimizer = build_optimizer(network, config.optimizer)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=self._half == "fp16")
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.module: nn.Module = torch.compile(network) if runtime.compile else network  # type: ignore[assignment]
+        self.module: nn.Module = torch.compile(network) if runtime.compile else network
         if world.size > 1:
             ids = [world.device.index] if world.device.type == "cuda" else None
             self.module = DistributedDataParallel(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from yolokkn.errors import ModelError
 from yolokkn.graph import free_sizes, read_model
 from yolokkn.layouts import Layout
 from yolokkn.models.outputs import HeadOutputs, decode_boxes
+from yolokkn.models.spec import ModelSpec
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model, as_float
-from yolokkn.models.spec import ModelSpec
 from yolokkn.training.config import TeacherConfig, TrainConfig
 from yolokkn.training.distributed import World
 from yolokkn.training.losses.terms import distribution_focal, giou

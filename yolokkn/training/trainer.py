@@ -2,92 +2,28 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from yolokkn.data.batch import Batch
-from yolokkn.data.loader import Loader
-from yolokkn.models import ModelSpec
 from yolokkn.training.budget import Budget
 from yolokkn.training.checkpoint import load_checkpoint
 from yolokkn.training.config import TrainConfig
 from yolokkn.training.distributed import World
+from yolokkn.training.parts import Listener, Outcome, Parts
 from yolokkn.training.progress import Display, format_epoch, format_terms
 from yolokkn.training.run_folder import BEST, LAST, METRICS, MetricsLog
 from yolokkn.training.schedule import Progress, Schedule, plan_schedule
-from yolokkn.training.state import Position, restore_state, save_state
-from yolokkn.training.stepper import Stepper, StepReport
-from yolokkn.training.validate import Measured, Validator
+from yolokkn.training.signals import Signals, catch_signals
+from yolokkn.training.state import Position, averaged_state, restore_state, save_state
+from yolokkn.training.stepper import StepReport
 
 _MAX_STEP_LINES = 20_000  # of steps in the log
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        folder: Where everything is.
-        reason: "done", "time", "patience" or "interrupted".
-        epochs: Epochs that were trained.
-        best: The best fitness (mean AP); -1 when nothing was measured.
-        best_epoch: When it was, from 1.
-        figures: Those of the last measurement.
-        signal_number: What interrupted the run; 0 for nothing.
-    """
-
-    folder: Path
-    reason: str
-    epochs: int
-    best: float
-    best_epoch: int
-    figures: dict[str, float]
-    signal_number: int = 0
-
-
-@dataclass
-class Parts:
-    """What a run is made of; see `setup.build_parts`.
-
-    Attributes:
-        spec: The network's description.
-        stepper: The network and all that changes it.
-        loader: Batches of training.
-        validator: Measures; None: nothing is measured.
-    """
-
-    spec: ModelSpec
-    stepper: Stepper
-    loader: Loader
-    validator: Validator | None
-
-
-class Listener(Protocol):
-    """Told how the run goes, in the main process."""
-
-    def batch(self, batch: Batch, step: int) -> None:
-        """Take a batch before it is trained on."""
-        ...
-
-    def measured(self, measured: Measured, validator: Validator, epoch: int, *, is_best: bool, is_last: bool) -> None:
-        """Take what a measurement found, after `epoch` epochs."""
-        ...
-
-    def epoch(self, epoch: int) -> None:
-        """Take that an epoch is over and logged."""
-        ...
-
-
-@dataclass
-class _Signals:
-    number: int = 0
 
 
 @dataclass
@@ -144,6 +80,9 @@ class Trainer:
         """
         checkpoint = load_checkpoint(path)
         self.position, self.progress = restore_state(checkpoint, self.parts.stepper, self.world, path.name)
+        wanted = self.config.schedule.epochs * self.steps_per_epoch
+        if self._budget is None and wanted != self.progress.total_steps:  # it was told to be longer or shorter
+            self.progress = self.progress.corrected(self.position.step, wanted)
         figures = checkpoint.manifest.get("figures")
         self._figures = {k: float(v) for k, v in figures.items()} if isinstance(figures, dict) else {}
         self.parts.stepper.ema.plan(self.progress.total_steps)
@@ -157,7 +96,7 @@ class Trainer:
         if self._budget is not None:
             self._plan_time()
         try:
-            with _catch_signals() as asked:
+            with catch_signals() as asked:
                 while self.position.step < self.progress.total_steps and not asked.number:
                     if self._epoch(asked) == "interrupted" or self._is_out_of_patience():
                         break
@@ -169,7 +108,7 @@ class Trainer:
             self.folder, self._reason, position.epoch, position.best, position.best_epoch, self._figures, asked.number
         )
 
-    def _epoch(self, asked: _Signals) -> str:
+    def _epoch(self, asked: Signals) -> str:
         position, display = self.position, self.display
         if position.batch == 0:
             position.sums, position.num_steps = {}, 0
@@ -212,7 +151,7 @@ class Trainer:
                 return
             yield group, time.perf_counter() - started
 
-    def _step(self, group: list[Batch], waited_s: float, clock: _Clock, asked: _Signals) -> StepReport:
+    def _step(self, group: list[Batch], waited_s: float, clock: _Clock, asked: Signals) -> StepReport:
         position, started = self.position, time.perf_counter()
         factor = self._factor()
         if self._listener is not None:
@@ -315,8 +254,6 @@ class Trainer:
         if validator is None:
             return False
         ema = self.parts.stepper.ema.network
-        from yolokkn.training.state import averaged_state
-
         own = {name: value.clone() for name, value in ema.state_dict().items()} if self.world.size > 1 else None
         if own is not None:
             ema.load_state_dict(averaged_state(ema, self.world))
@@ -370,28 +307,3 @@ class Trainer:
         )  # fmt: skip
         if not is_final:
             self._last_save = time.monotonic()
-
-
-@contextmanager
-def _catch_signals() -> Iterator[_Signals]:
-    """Note the first SIGINT or SIGTERM, so that the step is finished and saved; the second acts at once."""
-    import threading
-
-    asked = _Signals()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, frame: Any) -> None:
-        asked.number = number
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
