@@ -203,7 +203,7 @@ def remap(dataset: Dataset, names: Sequence[str], mapping: Mapping[str, str | No
 def without_labels(dataset: Dataset, names: Sequence[str]) -> Dataset:
     """Return the pictures alone, under another list of classes: for a teacher to label."""
     labels = dataset.labels
-    none = np.zeros(0, np.int64)
+    none: np.ndarray = np.zeros(0, np.int64)
     chosen = select_objects(labels, none, np.zeros(len(labels.offsets), np.int64), labels.relative, none)
     return dataset._with(chosen, class_names=tuple(names))
 
