@@ -315,3 +315,15 @@ def test_config_is_checked():
             AugmentConfig(**bad)
     with pytest.raises(ValueError, match="four or nine"):
         mosaic([sample_with_all()] * 3, generator(), (64, 64), AugmentConfig())
+
+
+def test_zoom_makes_a_mosaics_pictures_smaller_and_keeps_more_of_them():
+    boxes, ids = np.array([[20, 20, 40, 40]], np.float32), np.zeros(1, np.int64)
+    samples = [Sample(np.zeros((64, 64, 3), np.uint8), boxes, ids) for _ in range(4)]
+    sides, counts = [], []
+    for zoom in (1.0, 0.5):
+        config = AugmentConfig(scale=0.0, translate=0.0, zoom=zoom, min_visible=0.0)
+        made = [mosaic(samples, np.random.default_rng(seed), (64, 64), config) for seed in range(20)]
+        sides.append(max(float((one.boxes[:, 2] - one.boxes[:, 0]).max()) for one in made if len(one)))
+        counts.append(sum(len(one) for one in made))
+    assert sides == pytest.approx([20, 10], abs=0.01) and counts[0] < counts[1]

@@ -15,6 +15,8 @@ class AugmentConfig:
     Attributes:
         mosaic: Share of pictures made of four (with three others at random).
         mosaic9: Share of the mosaics that are made of nine.
+        zoom: Size of a mosaic's pictures, times `scale`'s factor: 1 shows them as large as alone and cut, 0.5 all of them
+            whole; smaller objects, and more of them, teach small networks faster.
         mixup: Share of pictures blended with another.
         copy_paste: Share of pictures that get objects of another picture by their masks.
         degrees: Rotation, up to this many degrees either way.
@@ -42,6 +44,7 @@ class AugmentConfig:
 
     mosaic: float = 1.0
     mosaic9: float = 0.0
+    zoom: float = 1.0
     mixup: float = 0.0
     copy_paste: float = 0.0
     degrees: float = 0.0
@@ -72,6 +75,8 @@ class AugmentConfig:
             if value < 0 or (field.name in _SHARES and value > 1):
                 rule = "within 0 and 1" if field.name in _SHARES else "0 or more"
                 raise ValueError(f"AugmentConfig: {field.name} must be {rule}, got {value}")
+        if not 0.1 <= self.zoom <= 4:
+            raise ValueError(f"AugmentConfig: zoom must be within 0.1 and 4, got {self.zoom}")
         if self.scale >= 1 or self.translate > 1 or self.shear >= 60 or self.pad_value > 255:
             raise ValueError(
                 "AugmentConfig: scale must be below 1, translate 1 or less, shear below 60 and pad_value 255 or less, "

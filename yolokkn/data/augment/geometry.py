@@ -27,7 +27,11 @@ class Placement:
 
 
 def draw_matrix(
-    config: AugmentConfig, rng: np.random.Generator, center_xy: tuple[float, float], hw: tuple[int, int]
+    config: AugmentConfig,
+    rng: np.random.Generator,
+    center_xy: tuple[float, float],
+    hw: tuple[int, int],
+    zoom: float = 1.0,
 ) -> np.ndarray:
     """Draw a random move of the plane: (3, 3) float64, that takes a point of it near the middle of a canvas.
 
@@ -36,11 +40,12 @@ def draw_matrix(
         rng: Eight numbers are drawn, whatever the configuration.
         center_xy: The point that goes to the middle, but for the shift.
         hw: Height and width of the canvas.
+        zoom: The size is multiplied by it.
     """
     h, w = hw
     turn, size, shear_x, shear_y, persp_x, persp_y, shift_x, shift_y = rng.uniform(-1, 1, 8).tolist()
     to_origin = np.array([[1, 0, -center_xy[0]], [0, 1, -center_xy[1]], [0, 0, 1]], np.float64)
-    angle, gain = math.radians(turn * config.degrees), 1 + size * config.scale
+    angle, gain = math.radians(turn * config.degrees), zoom * (1 + size * config.scale)
     cos, sin = gain * math.cos(angle), gain * math.sin(angle)
     rotation = np.array(
         [[cos, sin, 0], [-sin, cos, 0], [persp_x * config.perspective, persp_y * config.perspective, 1]]

@@ -27,7 +27,7 @@ def mosaic(samples: Sequence[Sample], rng: np.random.Generator, hw: tuple[int, i
     if len(samples) not in (4, 9):
         raise ValueError(f"mosaic: samples must be four or nine, got {len(samples)}")
     placements = (_four if len(samples) == 4 else _nine)(samples, rng, hw)
-    matrix = draw_matrix(config, rng, (float(hw[1]), float(hw[0])), hw)
+    matrix = draw_matrix(config, rng, (float(hw[1]), float(hw[0])), hw, config.zoom)
     return compose(placements, matrix, hw, config, samples[0].image_id)
 
 
