@@ -172,7 +172,7 @@ class Stepper:
         return nullcontext()
 
     def _forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        images = batch.images.to(memory_format=self._format).float() / 255
+        images = batch.images.to(memory_format=self._format).to(self._parameters[0].dtype) / 255
         dtype = torch.bfloat16 if self._half == "bf16" else torch.float16
         with torch.autocast(self.world.device.type, dtype, enabled=self._half != "off"):
             outputs = self.module(images)
