@@ -8,9 +8,9 @@ import pytest
 
 from yolokkn.cli.train import make_config
 from yolokkn.configuration import dump_yaml
-from yolokkn.errors import ConfigurationError
+from yolokkn.errors import ConfigurationError, DataError
 from yolokkn.training.config import STAGES, TrainConfig, read_config, settings
-from yolokkn.training.run_folder import make_run_folder
+from yolokkn.training.run_folder import make_run_folder, read_metrics
 
 
 def test_text_and_values_are_the_same():
@@ -76,6 +76,9 @@ def test_a_resumed_run_keeps_its_configuration(tmp_path):
         ({"model": {"lr0": 1}}, "lr0 belongs to optimizer, not to model"),
         ({"lr0": 1, "schedule": {"epochs": 2}, "epochs": 3}, "epochs is given twice"),
         ({"mosaic": "2"}, "mosaic must be within 0 and 1"),
+        ({"loss_options": "top_kk:3"}, r"an option of task_aligned .* got 'top_kk'; did you mean top_k\?"),
+        ({"loss_options": "box:-3"}, "box must be a finite number of 0 or more"),
+        ({"weight_decay": "-1"}, "weight_decay must be 0.0 or more"),
     ],
 )
 def test_refusals_name_the_key(given, message):
@@ -97,3 +100,22 @@ def test_a_run_never_writes_over_another(tmp_path):
     for wrong in ("", "..", "a/b", "a\\b", "/x"):
         with pytest.raises(ValueError, match="name: must be the plain name of a folder"):
             make_run_folder(tmp_path, wrong)
+
+
+def test_what_is_not_said_follows_from_the_optimizer():
+    adamw, sgd = read_config({}).optimizer, read_config({"optimizer": "sgd"}).optimizer
+    assert (adamw.base_lr, adamw.base_momentum, adamw.base_decay) == (0.001, 0.9, 0.01)
+    assert (sgd.base_lr, sgd.base_momentum, sgd.base_decay) == (0.01, 0.937, 5e-4)
+    said = read_config({"optimizer": "sgd", "momentum": "0", "weight_decay": "0"}).optimizer
+    assert (said.base_momentum, said.base_decay) == (0.0, 0.0)
+    assert read_config({"weight_decay": "none", "imgsz": "none"}) == TrainConfig()
+
+
+def test_a_log_has_objects_only(tmp_path):
+    log = tmp_path / "metrics.jsonl"
+    log.write_text('{"step": 1}\n{"ste')
+    assert read_metrics(log) == [{"step": 1}]
+    for line in ("[1]", "3", '{"step": "1"}'):
+        log.write_text(f'{line}\n{{"step": 1}}\n')
+        with pytest.raises(DataError, match=r"metrics.jsonl:1: must be a JSON object"):
+            read_metrics(log)

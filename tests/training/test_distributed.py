@@ -12,67 +12,60 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from yolokkn.training.distributed import pick_device
+from tests.training.equal_worker import CASES, run_cases
+from yolokkn.training.distributed import World, pick_device
 
 ROOT = Path(__file__).parents[2]
 
 
-def train(target: Path, world_size: int, *args: str) -> list[dict[str, torch.Tensor]]:
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """What every case gives, of one process (this one) and of two."""
+    target = tmp_path_factory.mktemp("cases")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = []
-    for rank in range(world_size):
+    for rank in range(2):
         env = os.environ | {
-            "RANK": str(rank), "WORLD_SIZE": str(world_size), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
+            "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
         }  # fmt: skip
-        command = [sys.executable, "-m", "tests.training.equal_worker", str(target), *args]
+        command = [sys.executable, "-m", "tests.training.equal_worker", str(target)]
         processes.append(subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.PIPE, text=True))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run_cases(World(0, 1, torch.device("cpu")), target)
+    torch.set_num_threads(before)
     for process in processes:
         _, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
-    return [load_file(f"{target}.rank{rank}") for rank in range(world_size)]
+    return lambda case: [load_file(target / f"{case}.{part}") for part in ("0of1", "0of2", "1of2")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("norm", "loss", "reduction", "accumulate", "steps"),
-    [
-        ("synced", "yolofive", "sum", 1, 3),
-        ("frozen", "kkn20230730", "mean", 2, 3),
-        (
-            "synced",
-            "task_aligned",
-            "targets",
-            1,
-            1,
-        ),  # its assignment follows the predictions, and ties fall by rounding
-    ],
-)
-def test_two_processes_equal_one(tmp_path, norm, loss, reduction, accumulate, steps):
-    args = (norm, loss, reduction, str(accumulate), str(steps))
-    (alone,) = train(tmp_path / "one", 1, *args)
-    first, second = train(tmp_path / "two", 2, *args)
+@pytest.mark.parametrize("case", list(CASES))
+def test_two_processes_equal_one(cases, case):
+    alone, first, second = cases(case)
     moved = apart = 0.0
     for name in [n.removeprefix("before/") for n in alone if n.startswith("before/")]:
         one, two = alone[f"train/{name}"], first[f"train/{name}"]
         assert torch.equal(two, second[f"train/{name}"]), name  # the processes never drift apart
-        moved += float((one - alone[f"before/{name}"]).double().square().sum())
-        apart += float((one - two).double().square().sum())
+        moved += float((one - alone[f"before/{name}"]).square().sum())
+        apart += float((one - two).square().sum())
     assert moved > 1e-6  # there was something to differ in
-    assert apart < (1e-4 if norm == "synced" else 1e-6) * moved  # batch statistics of few values blow rounding up
+    assert apart < 1e-10 * moved
     for name in [n for n in alone if n.startswith("terms/")]:
-        torch.testing.assert_close(first[name], alone[name], rtol=1e-3, atol=1e-5)
-    if norm == "synced":  # statistics are those of the whole batch
+        torch.testing.assert_close(first[name], alone[name], rtol=1e-5, atol=1e-6)
+    if case.startswith("synced"):  # statistics are those of the whole batch
         for name in [n for n in alone if n.startswith("train/") and "running" in n]:
-            torch.testing.assert_close(first[name], alone[name], rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(first[name], alone[name], rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.slow
-def test_batch_norm_over_processes_is_exact(tmp_path):
-    (alone,) = train(tmp_path / "one", 1, "norm")
-    for rank, part in enumerate(train(tmp_path / "two", 2, "norm")):
+def test_batch_norm_over_processes_is_exact(cases):
+    alone, *parts = cases("norm")
+    for rank, part in enumerate(parts):
         for name in ("running_mean", "running_var", "weight_grad", "bias_grad"):
             torch.testing.assert_close(part[name], alone[name], rtol=1e-12, atol=1e-12)
         rows = slice(3 * rank, 3 * rank + 3)

@@ -231,3 +231,55 @@ def test_wrong_names_and_values_are_explained():
         build_loss("darknet", head)(make_outputs(head), make_targets([0], [(0, 0, 9, 9)], [3]))
     with pytest.raises(ValueError, match=r"targets.image_index must lie in 0 .. 1, got 2 .. 2"):
         build_loss("darknet", head)(make_outputs(head), make_targets([2], [(0, 0, 9, 9)]))
+
+
+class TwoProcesses:
+    """Runs the halves of a batch one after the other as two processes would: first to hear them, then with the means."""
+
+    def __init__(self):
+        self.heard: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+        self.rank, self.place = 0, None
+
+    def average(self, value):
+        if self.place is None:
+            self.heard[self.rank].append(value.detach().clone())
+            return value.detach()
+        self.place += 1
+        return (self.heard[0][self.place - 1] + self.heard[1][self.place - 1]) / 2
+
+    def mean(self, name, head, outputs, targets, **options):
+        loss = build_loss(name, head, average=self.average, num_processes=2, **options)
+        values = []
+        for turn in (None, 0):
+            for self.rank in (0, 1):
+                self.place = turn
+                half = slice(2 * self.rank, 2 * self.rank + 2)
+                own = (targets.image_index >= half.start) & (targets.image_index < half.stop)
+                shown = {k: v[half] for k, v in leaves(outputs).items()}
+                mine = make_targets(
+                    (targets.image_index[own] - half.start).tolist(), targets.boxes[own].tolist(),
+                    targets.class_ids[own].tolist(),
+                )  # fmt: skip
+                values.append(loss(replace(outputs, **shown), mine).total)
+        return (values[2] + values[3]) / 2
+
+
+@pytest.mark.parametrize("reduction", ["mean", "targets"])
+@pytest.mark.parametrize("name", ["yolofive", "task_aligned", "kkn20230730"])
+def test_one_object_in_the_batch_of_two_processes_counts_once(name, reduction):
+    head = HEADS["distance"]
+    outputs = make_outputs(head, HW, 4)
+    targets = make_targets([3], [(20, 20, 52, 60)], [0])
+    alone = build_loss(name, head, reduction=reduction)(outputs, targets).total
+    both = TwoProcesses().mean(name, head, outputs, targets, reduction=reduction)
+    torch.testing.assert_close(both, alone)
+
+
+def test_classes_are_balanced_over_the_whole_batch_of_two_processes():
+    head = HEADS["v5"]
+    outputs = make_outputs(head, HW, 4)
+    boxes = [(10, 10, 40, 44), (50, 20, 90, 60), (20, 30, 70, 80), (5, 5, 30, 30)]
+    targets = make_targets([0, 0, 1, 3], boxes, [0, 1, 0, 0])
+    alone = build_loss("kkn20230730", head, num_scale=True, reduction="mean")(outputs, targets).total
+    both = TwoProcesses().mean("kkn20230730", head, outputs, targets, num_scale=True, reduction="mean")
+    torch.testing.assert_close(both, alone)

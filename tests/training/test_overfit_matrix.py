@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.training.overfitting import overfit
+from tests.training.overfitting import SIDE, overfit
 from yolokkn.training.losses import LOSSES
 
 NETWORKS = {  # the smallest of each family, narrowed where that leaves its structure as it is
@@ -15,6 +15,7 @@ NETWORKS = {  # the smallest of each family, narrowed where that leaves its stru
     "yolov3-tiny": {"width": 0.25},
     "yolo-fastest-1.1": {},
 }
+SIDES = {"yolov3-tiny": 64, "yolo-fastest-1.1": 64}  # yolov3 misses an object at 64 with darknet_revise
 MAX_STEPS = 240
 
 
@@ -30,7 +31,8 @@ def one_thread():
 @pytest.mark.parametrize("loss", list(LOSSES))
 @pytest.mark.parametrize("network", list(NETWORKS))
 def test_four_pictures_are_learnt_by_heart(tmp_path, network, loss):
-    ap50, steps = overfit(tmp_path, network, loss, max_steps=MAX_STEPS, values=NETWORKS[network], lr0=0.004)
+    side = SIDES.get(network, SIDE)
+    ap50, steps = overfit(tmp_path, network, loss, max_steps=MAX_STEPS, side=side, values=NETWORKS[network], lr0=0.004)
     assert ap50 >= 0.95, f"AP50 {ap50:.3f} after {steps} steps"
 
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from yolokkn.training.budget import Budget
 from yolokkn.training.ema import Ema
-from yolokkn.training.schedule import Progress, Schedule, plan_schedule
+from yolokkn.training.progress import Progress
+from yolokkn.training.schedule import Schedule, plan_schedule
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 10, 1000, 100_000])
@@ -37,15 +38,40 @@ def test_impossible_schedules_are_refused():
         Schedule(10, 10)
 
 
-def test_correcting_the_length_does_not_jump():
-    progress = Progress(1000)
-    for step, total in ((5, 40), (10, 60), (30, 35), (34, 34)):
-        before = progress.share(step)
-        progress = progress.corrected(step, total)
-        assert progress.total_steps == total
-        assert progress.share(step) == pytest.approx(1.0 if step >= total else before)
-    assert progress.share(34) == 1.0
-    assert Progress(10).corrected(6, 3).total_steps == 6  # time is over: no step more
+@pytest.mark.parametrize("shape", ["cosine", "linear", "constant"])
+def test_correcting_the_length_does_not_jump(shape):
+    def plan(total):
+        return plan_schedule(total, 10, shape=shape)
+
+    progress, before = Progress(1000), 0.0
+    for step in range(400):
+        schedule = plan(progress.total_steps)
+        factor = schedule.factor(step, progress)
+        assert abs(factor - before) <= 0.08, f"step {step}"
+        if step in (2, 5, 10, 20, 60, 150, 300):
+            longer = plan({2: 150, 5: 900, 10: 200, 20: 700, 60: 250, 150: 1500, 300: 400}[step])
+            share = progress.share(step)
+            progress = schedule.corrected(progress, step, longer)
+            assert progress.total_steps == longer.total_steps
+            assert progress.share(step) == pytest.approx(share)
+            assert longer.factor(step, progress) == pytest.approx(factor)
+        before = factor
+    assert progress.share(400) == 1.0
+    end = plan(400).factor(400, progress)
+    assert end == pytest.approx(1.0 if shape == "constant" else 0.01)
+
+
+def test_the_warm_up_goes_by_steps_when_the_length_was_a_guess():
+    guess, real = plan_schedule(100_000, 1000), plan_schedule(1000, 1000)
+    progress = guess.corrected(Progress(100_000), 2, real)
+    factors = [real.factor(i, progress) for i in range(2, 200)]
+    peak = max(range(len(factors)), key=factors.__getitem__)
+    assert peak == pytest.approx(real.warmup_steps, abs=2), "two steps were taken slowly"
+
+
+def test_a_run_out_of_time_takes_no_step_more():
+    short = plan_schedule(6, 1)
+    assert plan_schedule(10, 1).corrected(Progress(10), 6, short).share(6) == 1.0
 
 
 def test_the_mean_follows_a_short_run_and_steadies_a_long_one():
@@ -98,7 +124,8 @@ def test_a_budget_is_kept(step_s):
         step += 1
         budget.saw_step(step_s)
         if step in (2, 5, 10, 20) or step % max(progress.total_steps // 50, 10) == 0 or step_s > 1:
-            progress = progress.corrected(step, budget.total_steps(step, clock))
+            longer = plan_schedule(max(budget.total_steps(step, clock), 1), 100)
+            progress = plan_schedule(progress.total_steps, 100).corrected(progress, step, longer)
         if step % 10 == 0 and budget.wants_measure(clock - since):
             clock += measure_s
             budget.measure_s = measure_s

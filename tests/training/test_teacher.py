@@ -118,3 +118,29 @@ def test_a_real_teacher_of_fixed_size_looks_at_any(shared_data):
     terms = teacher.loss(network(picture.float() / 255), batch)
     assert set(terms) == {"taught_classes", "taught_boxes", "taught_bins"}
     assert all(torch.isfinite(value) for value in terms.values())
+
+
+def test_lessons_that_were_left_to_the_cells_are_given_up_where_cells_differ(taught):
+    said: list[str] = []
+    network = build_model(presets()["yolov3-tiny"](("cat", "dog"), "detect", imgsz=(64, 64), width=0.125))
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    batch = Batch(images, targets(), ("a",))
+    outputs = network(images.float() / 255)
+    teacher = OnnxTeacher(taught[1], ("cat", "dog"), TeacherConfig(), threads=1, say=said.append)
+    assert teacher.gives_cells
+    for _ in range(2):
+        assert teacher.loss(outputs, teacher.prepare(batch)) == {}
+    assert len(said) == 1 and said[0].endswith("it teaches by labels alone") and teacher.gives_labels
+    for lessons in ("cells", "both"):
+        strict = OnnxTeacher(taught[1], ("cat", "dog"), TeacherConfig(teacher_lessons=lessons), threads=1)
+        with pytest.raises(ModelError, match="take teacher_lessons=labels"):
+            strict.loss(outputs, batch)
+
+
+def test_targets_are_joined_with_what_they_lack_left_empty():
+    plain = targets((1, 5, 5, 9, 9, 2))
+    with pytest.raises(ValueError, match="more must have no keypoints"):
+        plain.concat(Targets(*(getattr(plain, n) for n in ("image_index", "boxes", "class_ids", "ignored")),
+                             keypoints=torch.ones(1, 3, 3)))  # fmt: skip
+    both = plain.concat(targets((0, 1, 1, 2, 2, 0), ignored=[0]))
+    assert both.image_index.tolist() == [1, 0] and both.ignored.tolist() == [False, True] and both.masks is None

@@ -64,7 +64,7 @@ def add_settings(parser: argparse.ArgumentParser, settings: dict[str, Any], defa
         default = getattr(getattr(defaults, stage), name)
         text = field.metadata.get("help", "")
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-        more = f" (default {shown})" if shown not in ("", "{}") else ""
+        more = f" (default {shown.lower() if default is None else shown})" if shown not in ("", "{}") else ""
         extra: dict[str, Any] = {"nargs": "?", "const": "true"} if kind is bool else {}
         choices = field.metadata.get("choices")
         if choices is not None:
@@ -79,7 +79,10 @@ def _metavar(kind: Any) -> str:
 
     if get_origin(kind) is Literal:
         return "|".join(map(str, get_args(kind)))
-    words = {bool: "BOOL", int: "N", int | None: "N", float: "X", str: "TEXT", tuple[int, int]: "N|HxW"}
+    words: dict[Any, str] = {
+        bool: "BOOL", int: "N", int | None: "N", float: "X", float | None: "X", str: "TEXT",
+        tuple[int, int] | None: "N|HxW",
+    }  # fmt: skip
     return words.get(kind, "LIST")
 
 

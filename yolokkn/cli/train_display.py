@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from yolokkn.training.progress import Display, PlainLines, Silence
+from yolokkn.training.display import Display, PlainLines, Silence
 
 
 class RichBar(Silence):

@@ -40,6 +40,23 @@ class Targets:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Targets(**{k: None if v is None else v.to(device, non_blocking=True) for k, v in values.items()})
 
+    def concat(self, more: Targets) -> Targets:
+        """Return these objects and then more, of the same pictures; objects without masks or keypoints have empty ones."""
+        masks, has_mask, keypoints = more.masks, more.has_mask, more.keypoints
+        if self.masks is not None and masks is None:
+            masks = self.masks.new_zeros((len(more), *self.masks.shape[1:]))
+            has_mask = self.masks.new_zeros(len(more), dtype=torch.bool)
+        if self.keypoints is not None and keypoints is None:
+            keypoints = self.keypoints.new_zeros((len(more), *self.keypoints.shape[1:]))
+        given = Targets(more.image_index, more.boxes, more.class_ids, more.ignored, masks, has_mask, keypoints)
+        joined: dict[str, Tensor | None] = {}
+        for field in fields(self):
+            own, other = getattr(self, field.name), getattr(given, field.name)
+            if own is None and other is not None:
+                raise ValueError(f"Targets.concat: more must have no {field.name} where there were none")
+            joined[field.name] = None if own is None else torch.cat((own, other.to(own.device, own.dtype)))
+        return Targets(**joined)
+
     def pin_memory(self) -> Targets:
         """Move every tensor into memory that a GPU reads directly."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

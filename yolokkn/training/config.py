@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
-from yolokkn.configuration import Located, build, parse_yaml, to_mapping
+from yolokkn.configuration import Located, build, to_mapping
 from yolokkn.data.augment import AugmentConfig
 from yolokkn.data.datasets import FORMATS
 from yolokkn.errors import ConfigurationError, did_you_mean
-from yolokkn.training.losses import LOSSES
+from yolokkn.training.losses import LOSSES, read_options
+from yolokkn.training.value_text import read_value
 
 
 def _about(text: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:
@@ -32,6 +32,8 @@ class Stage:
         for one in fields(self):  # type: ignore[arg-type]
             value, meta = getattr(self, one.name), one.metadata
             low, high, choices = meta.get("low"), meta.get("high"), meta.get("choices")
+            if value is None:
+                continue
             if (low is not None and not value >= low) or (high is not None and not value <= high):
                 rule = f"within {low} and {high}" if high is not None else f"{low} or more"
                 raise ValueError(f"{one.name} must be {rule}, got {value!r}")
@@ -51,7 +53,9 @@ class ModelConfig(Stage):
     task: Literal["auto", "detect", "segment", "pose", "segment-pose"] = _about(
         "what the network gives; auto: what the preset or checkpoint is for", "auto"
     )
-    imgsz: tuple[int, int] = _about("input size: 640, or 384x640 (height x width)", (640, 640))
+    imgsz: tuple[int, int] | None = _about(
+        "input size: 640, or 384x640 (height x width); none: the preset's or checkpoint's own", None
+    )
     weights: str = _about("a checkpoint whose fitting weights the network starts from", "")
     anchors: Literal["preset", "kmeans"] = _about("anchor boxes: the preset's, or fitted to the data", "preset")
     freeze: tuple[str, ...] = _about("parts of the network that are not trained, by the start of their names", ())
@@ -84,6 +88,10 @@ class LossConfig(Stage):
     )
     loss_options: Mapping[str, Any] = _mapping_about("options of the loss, as name:value,name:value")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        read_options(self.loss, self.options)
+
     @property
     def options(self) -> dict[str, Any]:
         """What `build_loss` takes."""
@@ -96,8 +104,12 @@ class OptimizerConfig(Stage):
 
     optimizer: Literal["adamw", "sgd"] = _about("adamw or sgd (Nesterov)", "adamw")
     lr0: float = _about("learning rate after the warm-up; 0: 0.001 for adamw, 0.01 for sgd", 0.0, low=0.0)
-    momentum: float = _about("momentum of sgd, first beta of adamw", 0.9, low=0.0, high=0.9999)
-    weight_decay: float = _about("decay of weights; never of biases and norms", 0.01, low=0.0)
+    momentum: float | None = _about(
+        "momentum of sgd, first beta of adamw; none: 0.937 for sgd, 0.9 for adamw", None, low=0.0, high=0.9999
+    )
+    weight_decay: float | None = _about(
+        "decay of weights, never of biases and norms; none: 0.0005 for sgd, 0.01 for adamw", None, low=0.0
+    )
     lr_scale: Mapping[str, float] = _mapping_about("factors of lr0 for parts of the network, as backbone:0.1,neck:0.5")
     accumulate: int = _about("batches whose gradients make one step; their mean is taken", 1, low=1)
     clip: float = _about("largest norm of a step's gradient; 0: no limit", 10.0, low=0.0)
@@ -106,6 +118,16 @@ class OptimizerConfig(Stage):
     def base_lr(self) -> float:
         """The learning rate after the warm-up."""
         return self.lr0 or {"adamw": 0.001, "sgd": 0.01}[self.optimizer]
+
+    @property
+    def base_momentum(self) -> float:
+        """The momentum, or first beta."""
+        return {"adamw": 0.9, "sgd": 0.937}[self.optimizer] if self.momentum is None else self.momentum
+
+    @property
+    def base_decay(self) -> float:
+        """The decay of those weights that decay."""
+        return {"adamw": 0.01, "sgd": 5e-4}[self.optimizer] if self.weight_decay is None else self.weight_decay
 
 
 @dataclass(frozen=True)
@@ -236,7 +258,7 @@ def read_config(content: Mapping[str, Any], base: TrainConfig | None = None, whe
     changes: dict[str, dict[str, Any]] = {}
     for key, value in _flat(content, where).items():
         stage, about, kind = known[key]
-        changes.setdefault(stage, {})[about.name] = _read_value(kind, value)
+        changes.setdefault(stage, {})[about.name] = read_value(kind, value)
     config = base or TrainConfig()
     stages: dict[str, Any] = {
         stage: build(STAGES[stage], {**to_mapping(getattr(config, stage)), **values}, where)
@@ -263,42 +285,3 @@ def _flat(content: Mapping[str, Any], where: str) -> dict[str, Any]:
                 raise ConfigurationError(f"{at}: {key} is given twice")
             flat[key] = one
     return flat
-
-
-_WORDS = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
-
-
-def _read_value(kind: Any, value: Any) -> Any:
-    """Turn the text of a command line into what the field's kind is written as; what is no text, or no such, passes."""
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is tuple and args == (int, int):
-        return _read_size(value)
-    if not isinstance(value, str) or kind in (str, Path) or origin is Literal:
-        return value
-    if kind is bool:
-        return _WORDS.get(value.lower(), value)
-    if origin is tuple and (args[-1] is str or args[0] is str):
-        return [part.strip() for part in value.strip("[]() ").split(",") if part.strip()]
-    if origin in (dict, Mapping) or (origin or kind) is Mapping:
-        return _read_pairs(value)
-    if origin is tuple:
-        return parse_yaml("[" + value.strip("[]() ") + "]")
-    return parse_yaml(value) if value.strip() else value
-
-
-def _read_size(value: Any) -> Any:
-    """Read 640, "640", "384x640" or [384, 640] (height, width)."""
-    if isinstance(value, str):
-        parts = [part.strip() for part in value.strip("[]() ").replace("x", ",").split(",")]
-        value = [int(p) for p in parts] if all(p.isdecimal() for p in parts) else value
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = [value]
-    return [*value, *value] if isinstance(value, list) and len(value) == 1 else value
-
-
-def _read_pairs(value: str) -> Any:
-    """Read "backbone:0.1,neck:0.5"."""
-    pairs = [part.partition(":") for part in value.strip("{} ").split(",") if part.strip()]
-    if not all(colon for _, colon, _ in pairs):
-        return value
-    return {name.strip(): parse_yaml(text.strip()) for name, _, text in pairs}

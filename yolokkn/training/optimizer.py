@@ -57,14 +57,13 @@ def refuse_unknown_parts(argument: str, parts: Mapping[str, float] | tuple[str, 
 
 def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Make the optimizer of a network: SGD with Nesterov's momentum, or AdamW (Loshchilov and Hutter, 2019)."""
-    groups = group_parameters(network, config.weight_decay, config.lr_scale)
+    groups = group_parameters(network, config.base_decay, config.lr_scale)
     if not groups:
         raise ValueError("build_optimizer: network must have parameters to train, and freeze leaves none")
+    momentum = config.base_momentum
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, lr=config.base_lr, momentum=config.momentum, nesterov=config.momentum > 0, foreach=True
-        )
-    return torch.optim.AdamW(groups, lr=config.base_lr, betas=(config.momentum, 0.999), foreach=True)
+        return torch.optim.SGD(groups, lr=config.base_lr, momentum=momentum, nesterov=momentum > 0, foreach=True)
+    return torch.optim.AdamW(groups, lr=config.base_lr, betas=(momentum, 0.999), foreach=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -88,16 +87,23 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     """Put the state back that `optimizer_tensors` gave.
 
     Raises:
-        ValueError: A name is not one of the optimizer's parameters.
+        ValueError: A name is not one of the optimizer's parameters, or a tensor is not what it keeps of it.
     """
     by_name = {
         name: parameter
         for group in optimizer.param_groups
         for name, parameter in zip(group["names"], group["params"], strict=True)
     }
+    quantities = ("momentum_buffer",) if isinstance(optimizer, torch.optim.SGD) else ("step", "exp_avg", "exp_avg_sq")
     for key, value in tensors.items():
         name, _, quantity = key.rpartition("/")
         if name not in by_name:
             raise ValueError(f"restore_optimizer: tensors must be of the network's parameters, got {name!r}")
+        wanted = torch.Size() if quantity == "step" else by_name[name].shape
+        if quantity not in quantities or value.shape != wanted or not value.is_floating_point():
+            raise ValueError(
+                f"restore_optimizer: tensors must be {', '.join(quantities)} of each parameter in its shape, got {key} of "
+                f"{tuple(value.shape)}, {value.dtype}"
+            )
         place = value.device if quantity == "step" else by_name[name].device  # AdamW keeps its counters on the CPU
         optimizer.state[by_name[name]][quantity] = value.to(place).clone()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from yolokkn.data.batch import Batch
 from yolokkn.files import write_atomically
+from yolokkn.training.display import Display
 from yolokkn.training.parts import Parts
 from yolokkn.training.plots import plot_batch, plot_figures, plot_history, plot_measured, plot_samples
-from yolokkn.training.progress import Display
 from yolokkn.training.run_folder import METRICS
 from yolokkn.training.validate import Measured, Validator, detections_of
 

@@ -110,5 +110,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             if number == len(lines):
                 break
             raise DataError(f"{path}:{number}: must be a line of JSON, got {line[:60]!r}") from error
+        if not isinstance(row, dict) or not isinstance(row.get("step", 0), int):
+            raise DataError(f"{path}:{number}: must be a JSON object with its step, got {line[:60]!r}")
         rows.append(row)
     return rows

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from yolokkn.training.progress import Progress
+
 Shape = Literal["cosine", "linear", "constant"]
 
 
@@ -33,21 +35,42 @@ class Schedule:
                 f"{self.total_steps}"
             )
 
-    def factor(self, step: float) -> float:
+    def factor(self, step: int, progress: Progress | None = None) -> float:
         """Return the factor of the learning rate for step 0 .. total_steps - 1.
+
+        Args:
+            step: Steps taken.
+            progress: How the run came there, when its length was corrected on the way.
 
         Example:
             >>> schedule = Schedule(total_steps=10, warmup_steps=2, shape="linear", final=0.0)
             >>> [round(schedule.factor(i), 2) for i in (0, 1, 2, 6, 10)]
             [0.33, 0.67, 1.0, 0.5, 0.0]
         """
-        if step < self.warmup_steps:
-            return (step + 1) / (self.warmup_steps + 1)
-        if self.shape == "constant":
-            return 1.0
-        share = min((step - self.warmup_steps) / max(self.total_steps - self.warmup_steps, 1), 1.0)
+        way = progress or Progress(self.total_steps)
+        warm = self.warm(step, way)
+        if warm < 1 or self.shape == "constant":
+            return warm
+        share = self.decayed(step, way)
         left = 1 - share if self.shape == "linear" else (1 + math.cos(math.pi * share)) / 2
         return self.final + (1 - self.final) * left
+
+    def warm(self, step: int, way: Progress) -> float:
+        """Return the share of the warm-up that is done: by steps, whatever the length of the run turns out to be."""
+        return min(way.anchor_warm + (step + 1 - way.anchor_step) / (self.warmup_steps + 1), 1.0)
+
+    def decayed(self, step: int, way: Progress) -> float:
+        """Return the share of the decay that is done: 0 while the rate rises, 1 at the end of the run."""
+        end_of_warmup = way.anchor_step - 1 + (1 - way.anchor_warm) * (self.warmup_steps + 1)
+        first = max(end_of_warmup, way.anchor_step)
+        done = min(max(step - first, 0.0) / max(self.total_steps - first, 1.0), 1.0)
+        return way.anchor_decay + (1 - way.anchor_decay) * done
+
+    def corrected(self, progress: Progress, step: int, longer: Schedule) -> Progress:
+        """Return the way from here when the run shall go by another schedule: the factor at this step stays as it is."""
+        warm = self.warm(step, progress) - 1 / (longer.warmup_steps + 1)
+        decay = self.decayed(step, progress)
+        return Progress(longer.total_steps, step, progress.share(step), warm, decay)
 
 
 def plan_schedule(
@@ -76,29 +99,3 @@ def plan_schedule(
     wanted = max(warmup_epochs * steps_per_epoch, 100 if warmup_epochs else 0)
     warmup = min(round(wanted), int(warmup_share * total_steps), total_steps - 1)
     return Schedule(total_steps, warmup, shape, final)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is on its way, while the number of its steps may be corrected: no jump when it is.
-
-    Attributes:
-        total_steps: Steps of the whole run, as far as is known.
-        anchor_step: Step of the last correction.
-        anchor_share: Share of the way that was done at that step.
-    """
-
-    total_steps: int
-    anchor_step: int = 0
-    anchor_share: float = 0.0
-
-    def share(self, step: int) -> float:
-        """Return the share of the way that is done at a step: 0 at the start, 1 at `total_steps`."""
-        if step >= self.total_steps:
-            return 1.0
-        left = self.total_steps - self.anchor_step
-        return min(self.anchor_share + (1 - self.anchor_share) * (step - self.anchor_step) / left, 1.0)
-
-    def corrected(self, step: int, total_steps: int) -> Progress:
-        """Return the way from here when the run shall have so many steps."""
-        return Progress(max(total_steps, step), step, self.share(step))

@@ -15,7 +15,7 @@ from yolokkn.data import Dataset, Loader, build_loader, kmeans_anchors, open_dat
 from yolokkn.errors import DataError, ModelError, did_you_mean
 from yolokkn.models import ModelSpec, build_model, presets
 from yolokkn.training.checkpoint import Checkpoint, load_checkpoint
-from yolokkn.training.config import TrainConfig
+from yolokkn.training.config import ModelConfig, TrainConfig
 from yolokkn.training.distributed import World
 from yolokkn.training.losses import build_loss
 from yolokkn.training.optimizer import refuse_unknown_parts
@@ -63,14 +63,30 @@ def open_data(config: TrainConfig, task: str) -> Data:
     return Data(train, val)
 
 
-def find_task(config: TrainConfig) -> str:
+@dataclass(frozen=True)
+class Given:
+    """The checkpoints that a run starts from, each read once.
+
+    Attributes:
+        model: The network's and its weights; None for a preset.
+        weights: Whose fitting weights are taken; None for none.
+    """
+
+    model: Checkpoint | None
+    weights: Checkpoint | None
+
+    @classmethod
+    def read(cls, stage: ModelConfig) -> Given:
+        """Read what a configuration names."""
+        found = [Path(given) for given in (stage.model, stage.weights)]
+        return cls(*(load_checkpoint(path) if path.suffix == ".safetensors" else None for path in found))
+
+
+def find_task(stage: ModelConfig, given: Given) -> str:
     """Return the task that "auto" stands for: the checkpoint's, or "detect"."""
-    if config.model.task != "auto":
-        return config.model.task
-    path = Path(config.model.model)
-    if path.suffix == ".safetensors":
-        return read_spec(load_checkpoint(path), path.name).task
-    return "detect"
+    if stage.task != "auto":
+        return stage.task
+    return "detect" if given.model is None else read_spec(given.model, Path(stage.model).name).task
 
 
 def read_spec(checkpoint: Checkpoint, name: str) -> ModelSpec:
@@ -85,21 +101,20 @@ def read_spec(checkpoint: Checkpoint, name: str) -> ModelSpec:
         raise ModelError(f"{name}: its manifest must describe a network: {error}") from error
 
 
-def make_spec(config: TrainConfig, task: str, train: Dataset) -> ModelSpec:
+def make_spec(stage: ModelConfig, task: str, train: Dataset, given: Given) -> ModelSpec:
     """Describe the network: the preset's or checkpoint's, for the classes and keypoints of the data.
 
     Raises:
-        ValueError: There is no such preset, or the data does not fit the task.
+        DataError: The task needs keypoints, and the data has none.
+        ValueError: There is no such preset, or it has no anchors to fit.
     """
-    stage = config.model
-    values: dict[str, Any] = {"imgsz": stage.imgsz}
+    values: dict[str, Any] = {} if stage.imgsz is None else {"imgsz": stage.imgsz}
     if "pose" in task:
         if not train.num_keypoints:
-            raise DataError(f"train: task {task} needs data with keypoints, and {config.data.data} has none")
+            raise DataError(f"train: task {task} needs data with keypoints, and this has none")
         values["keypoint_shape"] = (train.num_keypoints, 3)
-    path = Path(stage.model)
-    if path.suffix == ".safetensors":
-        spec = read_spec(load_checkpoint(path), path.name)
+    if given.model is not None:
+        spec = read_spec(given.model, Path(stage.model).name)
         changes = {**values, "class_names": train.class_names, "task": task}
         spec = ModelSpec.from_dict({**spec.to_dict(), **changes})
     else:
@@ -113,7 +128,7 @@ def make_spec(config: TrainConfig, task: str, train: Dataset) -> ModelSpec:
     if stage.anchors == "kmeans":
         if spec.anchors is None:
             raise ValueError(f"train: anchors must be preset for {stage.model}, which has no anchors")
-        fit = kmeans_anchors(train, sum(map(len, spec.anchors)), imgsz=stage.imgsz)
+        fit = kmeans_anchors(train, sum(map(len, spec.anchors)), imgsz=spec.imgsz)
         spec = dataclasses.replace(spec, anchors=fit.levels(len(spec.anchors)))
     return spec
 
@@ -130,7 +145,7 @@ def load_weights(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> tup
     return len(fitting), [name for name in own if name not in fitting]
 
 
-def make_network(config: TrainConfig, spec: ModelSpec, say: Callable[[str], None]) -> nn.Module:
+def make_network(config: TrainConfig, spec: ModelSpec, given: Given, say: Callable[[str], None]) -> nn.Module:
     """Build the network from the seed, and put in the weights that the configuration names.
 
     Raises:
@@ -139,15 +154,14 @@ def make_network(config: TrainConfig, spec: ModelSpec, say: Callable[[str], None
     torch.manual_seed(config.runtime.seed)
     network = build_model(spec)
     refuse_unknown_parts("freeze", config.model.freeze, network)
-    for given in (config.model.model, config.model.weights):
-        path = Path(given)
-        if path.suffix != ".safetensors":
+    for name, checkpoint in ((config.model.model, given.model), (config.model.weights, given.weights)):
+        if checkpoint is None:
             continue
-        count, missing = load_weights(network, load_checkpoint(path).select("model"))
+        count, missing = load_weights(network, checkpoint.select("model"))
         if not count:
-            raise ModelError(f"{path.name}: has no weight that fits the network")
+            raise ModelError(f"{Path(name).name}: has no weight that fits the network")
         say(
-            f"{path.name}: {count} tensors taken, {len(missing)} start anew"
+            f"{Path(name).name}: {count} tensors taken, {len(missing)} start anew"
             + (f" ({missing[0]} ...)" if missing else "")
         )
     return network
@@ -155,17 +169,15 @@ def make_network(config: TrainConfig, spec: ModelSpec, say: Callable[[str], None
 
 def build_parts(
     config: TrainConfig,
-    folder: Path,
     world: World,
     say: Callable[[str], None],
     *,
-    make_teacher: Callable[[TrainConfig, ModelSpec, World], Teacher] | None = None,
+    make_teacher: Callable[[TrainConfig, ModelSpec, World, Callable[[str], None]], Teacher] | None = None,
 ) -> Parts:
-    """Make everything that a run needs.
+    """Make everything that a run needs; nothing is written.
 
     Args:
         config: Of the run.
-        folder: Where reports go.
         world: The processes.
         say: Takes lines that tell what was found.
         make_teacher: Makes the teacher when the configuration names one.
@@ -175,19 +187,22 @@ def build_parts(
         torch.set_num_threads(runtime.threads)
     if config.data.batch % world.size:
         raise ValueError(f"train: batch must be a multiple of the {world.size} processes, got {config.data.batch}")
-    task = find_task(config)
+    given = Given.read(config.model)
+    task = find_task(config.model, given)
     data = open_data(config, task)
     say(data.train.report.text(limit=3))
     if data.val is not None:
         say(data.val.report.text(limit=3))
-    spec = make_spec(config, task, data.train)
-    network = make_network(config, spec, say)
+    spec = make_spec(config.model, task, data.train, given)
+    network = make_network(config, spec, given, say)
     seed_everything(runtime.seed, world.rank)
-    loss = build_loss(config.loss.loss, network.head, average=world.average, **config.loss.options)
-    loader = _loader(config, data.train, world)
-    teacher = make_teacher(config, spec, world) if make_teacher is not None and config.teacher.teacher else None
+    loss = build_loss(
+        config.loss.loss, network.head, average=world.average, num_processes=world.size, **config.loss.options
+    )
+    loader = _loader(config, data.train, spec.imgsz, world)
+    teacher = make_teacher(config, spec, world, say) if make_teacher is not None and config.teacher.teacher else None
     steps = max(-(-len(loader) // config.optimizer.accumulate), 1) * config.schedule.epochs
-    stepper = Stepper(network, loss, config, world, folder, steps, teacher)
+    stepper = Stepper(network, loss, config, world, None, steps, teacher)
     num = sum(p.numel() for p in network.parameters())
     say(
         f"{config.model.model}: {num / 1e6:.2f} M parameters, {task}, {spec.num_classes} classes, {len(data.train)} pictures"
@@ -195,10 +210,10 @@ def build_parts(
     return Parts(spec, stepper, loader, _validator(config, data, spec, world))
 
 
-def _loader(config: TrainConfig, dataset: Dataset, world: World) -> Loader:
+def _loader(config: TrainConfig, dataset: Dataset, imgsz: tuple[int, int], world: World) -> Loader:
     stage = config.data
     return build_loader(
-        dataset, batch_size=stage.batch, imgsz=config.model.imgsz, augment=config.augment, workers=stage.workers,
+        dataset, batch_size=stage.batch, imgsz=imgsz, augment=config.augment, workers=stage.workers,
         seed=config.runtime.seed, rank=world.rank, world_size=world.size, multi_scale=stage.multi_scale,
         pin_memory=world.device.type == "cuda", cache_folder=stage.cache_folder or None,
     )  # fmt: skip

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from yolokkn.errors import ModelError
+from yolokkn.configuration import build
+from yolokkn.errors import ConfigurationError, ModelError
 from yolokkn.training.checkpoint import Checkpoint, pack_state, save_checkpoint, unpack_state
 from yolokkn.training.distributed import World
 from yolokkn.training.optimizer import optimizer_tensors, restore_optimizer
-from yolokkn.training.schedule import Progress
+from yolokkn.training.progress import Progress
 from yolokkn.training.stepper import Stepper
 
 
@@ -28,7 +29,6 @@ class Position:
         step: Steps taken.
         epoch: The epoch that is being trained, from 0.
         batch: Batches of it that are done.
-        is_plain: Whether this epoch goes without mosaic and mixup.
         elapsed_s: Seconds that the run has taken, all its parts together.
         best: The best fitness; -1 before the first.
         best_epoch: When it was, from 1.
@@ -39,12 +39,16 @@ class Position:
     step: int = 0
     epoch: int = 0
     batch: int = 0
-    is_plain: bool = False
     elapsed_s: float = 0.0
     best: float = -1.0
     best_epoch: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     num_steps: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("step", "epoch", "batch", "elapsed_s", "best_epoch", "num_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
 def save_state(
@@ -101,19 +105,55 @@ def restore_state(
     state: Any = checkpoint.manifest.get("state")
     if not isinstance(state, Mapping):
         raise ModelError(f"{name}: holds only the finished weights; a run goes on from its last.safetensors")
+    try:
+        raw = {k: v for k, v in dict(state["position"]).items() if k != "is_plain"}  # of runs that began before 0.1.0
+        position, progress = build(Position, raw, "position"), build(Progress, state["progress"], "progress")
+        num_updates = _at_least_0("ema_updates", state["ema_updates"])
+        scaler = {str(k): v for k, v in dict(state["scaler"]).items()}
+        generators = unpack_state(checkpoint.tensors, state["generators"])
+        if not isinstance(generators, list) or len(generators) != world.size:
+            had = len(generators) if isinstance(generators, list) else 0
+            raise ValueError(f"the run had {had} processes, and now there are {world.size}")
+        own = generators[world.rank]
+    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
+        raise ModelError(f"{name}: its state must be as this version writes it: {_line(error)}") from error
     _load(stepper.ema.network, checkpoint.select("model"), name)
     _load(stepper.network, checkpoint.select("train"), name)
     try:
         restore_optimizer(stepper.optimizer, checkpoint.select("optimizer"))
-        stepper.ema.num_updates = int(state["ema_updates"])
-        if state["scaler"]:
-            stepper.scaler.load_state_dict(dict(state["scaler"]))
-        generators = unpack_state(checkpoint.tensors, state["generators"])
-        if world.rank < len(generators):
-            _restore_generators(generators[world.rank])
-        return Position(**state["position"]), Progress(**state["progress"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{name}: its state must be as this version writes it: {error}") from error
+        stepper.ema.num_updates = num_updates
+        if scaler:
+            stepper.scaler.load_state_dict(scaler)
+        _restore_generators(own)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        raise ModelError(f"{name}: its state must be as this version writes it: {_line(error)}") from error
+    return position, progress
+
+
+def read_figures(checkpoint: Checkpoint, name: str = "checkpoint") -> dict[str, float]:
+    """Return the figures of the last measurement before a checkpoint was written.
+
+    Raises:
+        ModelError: They are no numbers.
+    """
+    figures = checkpoint.manifest.get("figures", {})
+    if not isinstance(figures, Mapping) or not all(_is_number(v) for v in figures.values()):
+        raise ModelError(f"{name}: its figures must be numbers by name, got {str(figures)[:80]}")
+    return {key: float(value) for key, value in figures.items()}
+
+
+def _at_least_0(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name} must be an integer of 0 or more, got {str(value)[:40]!r}")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def averaged_state(network: nn.Module, world: World) -> dict[str, Tensor]:

@@ -70,7 +70,7 @@ class Stepper:
         loss: Takes HeadOutputs and Targets.
         config: Of the run.
         world: The processes.
-        folder: Where a report goes.
+        folder: Where a report goes; None until the run has one (`report_folder`).
         total_steps: Steps of the whole run, as far as is known.
         teacher: Adds targets and terms.
     """
@@ -81,12 +81,12 @@ class Stepper:
         loss: Callable[..., Any],
         config: TrainConfig,
         world: World,
-        folder: Path,
+        folder: Path | None,
         total_steps: int,
         teacher: Teacher | None = None,
     ) -> None:
         runtime = config.runtime
-        self.world, self._folder, self._loss, self._teacher = world, folder, loss, teacher
+        self.world, self.report_folder, self._loss, self._teacher = world, folder, loss, teacher
         self._freeze, self._clip, self._base_lr = config.model.freeze, config.optimizer.clip, config.optimizer.base_lr
         self._half: Half = choose_half(runtime.amp, world.device)
         self._format = torch.channels_last if runtime.channels_last else torch.contiguous_format
@@ -172,7 +172,7 @@ class Stepper:
         return nullcontext()
 
     def _forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        images = batch.images.to(memory_format=self._format).float() / 255
+        images = batch.images.to(memory_format=self._format).to(self._parameters[0].dtype) / 255
         dtype = torch.bfloat16 if self._half == "bf16" else torch.float16
         with torch.autocast(self.world.device.type, dtype, enabled=self._half != "off"):
             outputs = self.module(images)
@@ -204,7 +204,7 @@ class Stepper:
             return any_asked
         if worst is not None and (is_bad_loss or not any_bad_loss):
             report, text = write_report(
-                self._folder, step=number, epoch=epoch, rank=self.world.rank, batch=worst[0], terms=worst[1],
+                self.report_folder or Path(), step=number, epoch=epoch, rank=self.world.rank, batch=worst[0], terms=worst[1],
                 network=self.network,
             )  # fmt: skip
             raise NonFiniteError(

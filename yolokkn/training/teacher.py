@@ -22,7 +22,8 @@ from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model, as_float
 from yolokkn.training.config import TeacherConfig, TrainConfig
 from yolokkn.training.distributed import World
-from yolokkn.training.losses.terms import distribution_focal, giou
+from yolokkn.training.losses.reduction import identity
+from yolokkn.training.losses.terms import distribution_focal, giou, side_distances
 
 DENSE_LAYOUTS = ("yolox", "yolox-decoded", "v6", "v8", "v8-seg", "v8-pose")
 
@@ -52,6 +53,8 @@ class OnnxTeacher:
         options: What it is asked for.
         threads: Of the teacher's network.
         average: Gives the mean of a tensor over all processes.
+        num_processes: How many there are.
+        say: Takes the line that tells when lessons by cells are given up.
 
     Raises:
         ModelError: The teacher knows none of the classes, or lessons by cells are asked of a head that has none.
@@ -64,10 +67,12 @@ class OnnxTeacher:
         options: TeacherConfig,
         *,
         threads: int | None = None,
-        average: Callable[[Tensor], Tensor] = lambda value: value,
+        average: Callable[[Tensor], Tensor] = identity,
+        num_processes: int = 1,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.options = options
-        self._average = average
+        self._average, self._num_processes, self._say = average, num_processes, say
         self._model = _open(model, threads)
         names = {name: i for i, name in enumerate(self._model.class_names)}
         renamed = self.options.teacher_classes
@@ -100,7 +105,7 @@ class OnnxTeacher:
         p (1 - GIoU) and p DFL towards the teacher's box where p is 0.05 or more; each divided by the sum of those p.
 
         Raises:
-            ModelError: The student's cells are not the teacher's.
+            ModelError: The student's cells are not the teacher's, and lessons by cells were asked for by name.
         """
         if not self.gives_cells:
             return {}
@@ -108,16 +113,18 @@ class OnnxTeacher:
         if taught is not batch:
             raw = self._run(batch)
         cells = self._cells(raw, outputs)
+        if cells is None:
+            self.gives_cells = False
+            return {}
         best = cells.scores.amax(-1)
         image, anchor = (best > 0.05).nonzero(as_tuple=True)
         weights = best[image, anchor]
-        scale = self.options.teacher_gain / self._average(weights.sum()).clamp(min=1.0)
+        scale = self.options.teacher_gain / self._average(weights.sum()).clamp(min=1 / self._num_processes)
         terms = {"taught_classes": 4 * scale * self._score_term(outputs, cells)}
         boxes, truths = decode_boxes(outputs)[image, anchor], cells.boxes[image, anchor]
         terms["taught_boxes"] = 2 * scale * (weights * (1 - giou(boxes, truths))).sum()
         if outputs.spec.formula == "distance" and outputs.spec.reg_max > 1:
-            centers, strides = outputs.grid.centers[anchor], outputs.grid.strides[anchor, None]
-            distances = torch.cat((centers - truths[:, :2], truths[:, 2:] - centers), -1) / strides
+            distances = side_distances(outputs.grid.centers[anchor], outputs.grid.strides[anchor], truths)
             bins = outputs.boxes[image, anchor].unflatten(-1, (4, outputs.spec.reg_max))
             terms["taught_bins"] = 0.5 * scale * (weights * distribution_focal(bins, distances)).sum()
         return terms
@@ -153,26 +160,31 @@ class OnnxTeacher:
             found.append((index, candidates.boxes[keep], candidates.scores[keep], candidates.class_ids[keep]))
         return add_labels(batch.targets, found, self._class_ids, self.options, input_hw)
 
-    def _cells(self, outputs: list[dict[str, np.ndarray]], student: HeadOutputs) -> Cells:
+    def _cells(self, outputs: list[dict[str, np.ndarray]], student: HeadOutputs) -> Cells | None:
+        """Return what the teacher says of each of the student's cells; None when it has others and "auto" allows that."""
         layout = self._model.layout
         head = getattr(layout, "head", "")
         rows = torch.from_numpy(np.concatenate([run[head] for run in outputs])).to(student.boxes.device)
         if layout.name.startswith("v8"):
             rows = rows.transpose(1, 2)
-        if rows.shape[1] != student.boxes.shape[1] or student.grid.anchors_wh is not None:
-            raise ModelError(
-                f"teacher: lessons by cells need the student's {student.boxes.shape[1]} anchors to be the teacher's "
-                f"{rows.shape[1]} cells, one anchor each; take teacher_lessons=labels"
-            )
-        return _decode_rows(rows, layout, student, self._class_ids)
+        if rows.shape[1] == student.boxes.shape[1] and student.grid.anchors_wh is None:
+            return _decode_rows(rows, layout, student, self._class_ids)
+        why = (
+            f"lessons by cells need the student's {student.boxes.shape[1]} anchors to be the teacher's {rows.shape[1]} "
+            "cells, one anchor each"
+        )
+        if self.options.teacher_lessons != "auto":
+            raise ModelError(f"teacher: {why}; take teacher_lessons=labels")
+        self._say(f"teacher: {why}; it teaches by labels alone")
+        return None
 
 
-def make_teacher(config: TrainConfig, spec: ModelSpec, world: World) -> OnnxTeacher:
+def make_teacher(config: TrainConfig, spec: ModelSpec, world: World, say: Callable[[str], None]) -> OnnxTeacher:
     """Open the teacher that a configuration names."""
-    threads = config.runtime.threads or None
     return OnnxTeacher(
-        Path(config.teacher.teacher), spec.class_names, config.teacher, threads=threads, average=world.average
-    )
+        Path(config.teacher.teacher), spec.class_names, config.teacher, threads=config.runtime.threads or None,
+        average=world.average, num_processes=world.size, say=say,
+    )  # fmt: skip
 
 
 def _open(path: Path, threads: int | None) -> Model:
@@ -239,26 +251,10 @@ def add_labels(
         ignored.append(scores[kept] < options.teacher_score)
     if not index:
         return targets
-    device, count = targets.boxes.device, len(index)
     more = Targets(
         image_index=torch.tensor(index, dtype=torch.int64),
         boxes=torch.from_numpy(np.concatenate(boxes)),
         class_ids=torch.tensor(classes, dtype=torch.int64),
         ignored=torch.from_numpy(np.concatenate(ignored)),
-        masks=None if targets.masks is None else torch.zeros((count, *targets.masks.shape[1:]), dtype=torch.bool),
-        has_mask=None if targets.has_mask is None else torch.zeros(count, dtype=torch.bool),
-        keypoints=None if targets.keypoints is None else torch.zeros((count, *targets.keypoints.shape[1:])),
-    ).to(device)
-
-    def join(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-        return None if a is None or b is None else torch.cat((a, b.to(a.dtype)))
-
-    return Targets(
-        image_index=torch.cat((targets.image_index, more.image_index)),
-        boxes=torch.cat((targets.boxes, more.boxes)),
-        class_ids=torch.cat((targets.class_ids, more.class_ids)),
-        ignored=torch.cat((targets.ignored, more.ignored)),
-        masks=join(targets.masks, more.masks),
-        has_mask=join(targets.has_mask, more.has_mask),
-        keypoints=join(targets.keypoints, more.keypoints),
     )
+    return targets.concat(more.to(targets.boxes.device))

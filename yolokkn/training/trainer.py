@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from yolokkn.data.batch import Batch
-from yolokkn.training.budget import Budget
-from yolokkn.training.checkpoint import load_checkpoint
+from yolokkn.errors import ModelError
+from yolokkn.training.checkpoint import Checkpoint
+from yolokkn.training.clock import EpochClock
 from yolokkn.training.config import TrainConfig
+from yolokkn.training.course import Course
+from yolokkn.training.display import Display, format_epoch, format_terms
 from yolokkn.training.distributed import World
 from yolokkn.training.parts import Listener, Outcome, Parts
-from yolokkn.training.progress import Display, format_epoch, format_terms
 from yolokkn.training.run_folder import BEST, LAST, METRICS, MetricsLog
-from yolokkn.training.schedule import Progress, Schedule, plan_schedule
 from yolokkn.training.signals import Signals, catch_signals
-from yolokkn.training.state import Position, averaged_state, restore_state, save_state
+from yolokkn.training.state import Position, averaged_state, read_figures, restore_state, save_state
 from yolokkn.training.stepper import StepReport
 
 _MAX_STEP_LINES = 20_000  # of steps in the log
-
-
-@dataclass
-class _Clock:
-    """The time of an epoch: all of it, and that spent waiting for data."""
-
-    started: float = field(default_factory=time.perf_counter)
-    waited_s: float = 0.0
-    num_images: int = 0
-
-    def figures(self) -> dict[str, float]:
-        elapsed = max(time.perf_counter() - self.started, 1e-9)
-        return {"images_per_s": self.num_images / elapsed, "wait_share": self.waited_s / elapsed, "seconds": elapsed}
 
 
 class Trainer:
@@ -64,28 +54,31 @@ class Trainer:
         self._listener = listener if world.is_main else None
         self.position = Position()
         self._accumulate = config.optimizer.accumulate
-        self.steps_per_epoch = max(-(-len(parts.loader) // self._accumulate), 1)
-        self._budget = Budget(config.schedule.time * 60) if config.schedule.time else None
-        self.progress = Progress(config.schedule.epochs * self.steps_per_epoch)
+        steps_per_epoch = max(-(-len(parts.loader) // self._accumulate), 1)
+        self.course = Course(config.schedule, steps_per_epoch, world, parts.stepper.ema)
         self._figures: dict[str, float] = {}
         self._last_save = self._last_measure = time.monotonic()
         self._reason = "done"
         self._log: MetricsLog | None = None
 
-    def resume(self, path: Path) -> None:
-        """Take the run up where a checkpoint left it.
+    def resume(self, checkpoint: Checkpoint, name: str) -> None:
+        """Take the run up where a checkpoint left it, for as long as the configuration says now.
+
+        Args:
+            checkpoint: The run's last.
+            name: What errors call it.
 
         Raises:
             ModelError: The checkpoint is not one to go on from.
         """
-        checkpoint = load_checkpoint(path)
-        self.position, self.progress = restore_state(checkpoint, self.parts.stepper, self.world, path.name)
-        wanted = self.config.schedule.epochs * self.steps_per_epoch
-        if self._budget is None and wanted != self.progress.total_steps:  # it was told to be longer or shorter
-            self.progress = self.progress.corrected(self.position.step, wanted)
-        figures = checkpoint.manifest.get("figures")
-        self._figures = {k: float(v) for k, v in figures.items()} if isinstance(figures, dict) else {}
-        self.parts.stepper.ema.plan(self.progress.total_steps)
+        self.position, progress = restore_state(checkpoint, self.parts.stepper, self.world, name)
+        self._figures = read_figures(checkpoint, name)
+        if self.position.batch > len(self.parts.loader):
+            raise ModelError(
+                f"{name}: its epoch is at batch {self.position.batch}, and the data gives {len(self.parts.loader)}; a run "
+                "goes on with the pictures that it began with"
+            )
+        self.course.resume(progress, self.position.step)
 
     def train(self) -> Outcome:
         """Train to the end of the schedule, the time, the patience, or until a signal."""
@@ -93,12 +86,11 @@ class Trainer:
         if self.world.is_main:
             tensorboard = self.config.runtime.tensorboard
             self._log = MetricsLog(self.folder / METRICS, self.position.step, tensorboard=tensorboard)
-        if self._budget is not None:
-            self._plan_time()
+        self._plan_time()
         try:
             with catch_signals() as asked:
-                while self.position.step < self.progress.total_steps and not asked.number:
-                    if self._epoch(asked) == "interrupted" or self._is_out_of_patience():
+                while not self.course.is_over(self.position.step):
+                    if self._epoch(asked) or self._is_out_of_patience():
                         break
         finally:
             if self._log is not None:
@@ -108,56 +100,68 @@ class Trainer:
             self.folder, self._reason, position.epoch, position.best, position.best_epoch, self._figures, asked.number
         )
 
-    def _epoch(self, asked: Signals) -> str:
+    def _epoch(self, asked: Signals) -> bool:
+        """Train an epoch, or its rest, and measure; returns whether the run was interrupted."""
         position, display = self.position, self.display
         if position.batch == 0:
             position.sums, position.num_steps = {}, 0
-            share = self.progress.share(position.step)
-            position.is_plain = share >= 1 - self.config.schedule.plain_share - 1e-9
         self.parts.stepper.train_mode()
-        clock = _Clock()
+        clock = EpochClock()
         done = position.batch // self._accumulate
-        display.begin(f"epoch {position.epoch + 1}{self._of_epochs()}", self.steps_per_epoch, done)
+        display.begin(f"epoch {position.epoch + 1}{self._of_epochs()}", self.course.steps_per_epoch, done)
         was_asked = False
         groups = self._groups()
         for group, waited_s in groups:
-            report = self._step(group, waited_s, clock, asked)
-            was_asked = report.was_asked
+            was_asked = self._step(group, waited_s, clock, asked).was_asked
             if was_asked or self._is_save_due():
                 self._save(self.folder / LAST)
-            if was_asked or position.step >= self.progress.total_steps:
+            if was_asked or self.course.is_over(position.step):
                 break
         groups.close()
         display.end()
-        if was_asked and position.step < self.progress.total_steps:
-            self._reason = "interrupted"
-            return "interrupted"
-        position.epoch += 1
-        position.batch = 0
-        self._finish_epoch(clock)
-        return "done"
+        if not was_asked or self.course.is_over(position.step):
+            position.epoch += 1
+            position.batch = 0
+            self._finish_epoch(clock)
+        # a signal may have come while it was measured, and to one process alone
+        asked.number = int(self.world.largest(torch.tensor(asked.number, device=self.world.device)))
+        if not asked.number or self.course.is_over(position.step):
+            return False
+        self._reason = "interrupted"
+        return True
+
+    def _batches(self, is_plain: bool) -> Iterator[Batch]:
+        """Begin to load, from where the run stands in its epoch."""
+        loader, augment = self.parts.loader, self.config.augment
+        loader.config = replace(augment, mosaic=0.0, mixup=0.0, copy_paste=0.0) if is_plain else augment
+        loader.set_epoch(self.position.epoch)
+        loader.start_batch = self.position.batch
+        return iter(loader)
 
     def _groups(self) -> Generator[tuple[list[Batch], float], None, None]:
         """Give the batches of each step of the epoch, and the seconds that were spent waiting for them."""
-        position, loader, augment = self.position, self.parts.loader, self.config.augment
-        loader.config = replace(augment, mosaic=0.0, mixup=0.0, copy_paste=0.0) if position.is_plain else augment
-        loader.set_epoch(position.epoch)
-        loader.start_batch = position.batch
-        batches = iter(loader)
+        is_plain = self.course.is_plain(self.position.step)
+        batches = self._batches(is_plain)
         while True:
             started = time.perf_counter()
-            group = [b for _, b in zip(range(self._accumulate), batches, strict=False)]
+            if not is_plain and self.course.is_plain(self.position.step):  # what was loaded ahead is another kind
+                is_plain = True
+                batches = self._batches(is_plain)
+            group = list(islice(batches, self._accumulate))
             if not group:
                 return
             yield group, time.perf_counter() - started
 
-    def _step(self, group: list[Batch], waited_s: float, clock: _Clock, asked: Signals) -> StepReport:
+    def _step(self, group: list[Batch], waited_s: float, clock: EpochClock, asked: Signals) -> StepReport:
         position, started = self.position, time.perf_counter()
-        factor = self._factor()
         if self._listener is not None:
             self._listener.batch(group[0], position.step)
         report = self.parts.stepper.step(
-            group, factor, number=position.step, epoch=position.epoch, is_asked=asked.number != 0
+            group,
+            self.course.factor(position.step),
+            number=position.step,
+            epoch=position.epoch,
+            is_asked=asked.number != 0,
         )
         position.step += 1
         position.batch += len(group)
@@ -166,11 +170,11 @@ class Trainer:
             position.sums[name] = position.sums.get(name, 0.0) + value
         clock.waited_s += waited_s
         clock.num_images += report.num_images
-        if self._budget is not None:
-            self._budget.saw_step(time.perf_counter() - started + waited_s)
-            if position.step in (2, 5, 10, 20) or position.step % max(self.progress.total_steps // 50, 10) == 0:
+        if self.course.budget is not None:
+            self.course.budget.saw_step(time.perf_counter() - started + waited_s)
+            if self.course.is_plan_due(position.step):
                 self._plan_time()
-        if self._log is not None and position.step % max(self.progress.total_steps // _MAX_STEP_LINES, 1) == 0:
+        if self._log is not None and position.step % max(self.course.progress.total_steps // _MAX_STEP_LINES, 1) == 0:
             lr = self.parts.stepper.learning_rate()
             row = {"epoch": position.epoch + 1, "terms": report.terms, "lr": lr, "grad_norm": report.grad_norm}
             self._log.write("step", position.step, row | {"wait_s": waited_s})
@@ -181,36 +185,18 @@ class Trainer:
         )
         return report
 
-    def _factor(self) -> float:
-        """Return the factor of the learning rate at this step, on the way as it is planned now."""
-        schedule = self._schedule()
-        return schedule.factor(self.progress.share(self.position.step) * schedule.total_steps)
-
-    def _schedule(self) -> Schedule:
-        stage = self.config.schedule
-        return plan_schedule(
-            self.progress.total_steps, self.steps_per_epoch, warmup_epochs=stage.warmup_epochs,
-            warmup_share=stage.warmup_share, shape=stage.schedule, final=stage.lr_final,
-        )  # fmt: skip
-
     def _plan_time(self) -> None:
-        """Correct how many steps fit into the time that is left; all processes take the main one's word."""
-        budget, step, validator = self._budget, self.position.step, self.parts.validator
-        if budget is None or budget.num_steps == 0:
-            return
-        if budget.measure_s == 0 and validator is not None:  # a guess until there is one: half a step for each batch
-            batches = len(validator.indices) / self.config.data.batch
-            budget.measure_s = 0.5 * batches * budget.step_s / self._accumulate
-        total = self.world.from_main(budget.total_steps(step, time.monotonic() - self._started))
-        self.progress = self.progress.corrected(step, total)
-        self.parts.stepper.ema.plan(self.progress.total_steps)
-        self._reason = "time"
+        """Correct how many steps fit into the time that is left."""
+        validator = self.parts.validator
+        batches = 0.0 if validator is None else len(validator.indices) / self.config.data.batch
+        elapsed_s = time.monotonic() - self._started
+        if self.course.plan_time(self.position.step, elapsed_s, 0.5 * batches / self._accumulate):
+            self._reason = "time"
 
     def _of_epochs(self) -> str:
-        total = -(-self.progress.total_steps // self.steps_per_epoch)
-        return f"/{total}" if self._budget is None or self.position.step > 5 else ""
+        return f"/{self.course.num_epochs}" if self.course.budget is None or self.position.step > 5 else ""
 
-    def _finish_epoch(self, clock: _Clock) -> None:
+    def _finish_epoch(self, clock: EpochClock) -> None:
         """Measure, log and save after an epoch."""
         position = self.position
         row: dict[str, Any] = {
@@ -219,14 +205,13 @@ class Trainer:
             "lr": self.parts.stepper.learning_rate(),
             **clock.figures(),
         }
-        is_last = position.step >= self.progress.total_steps
+        is_last = self.course.is_over(position.step)
         is_best = self._measure(is_last) if self._is_measure_due(is_last) else False
         if is_best is not False:
             row["figures"] = self._figures
         if self._log is not None:
             self._log.write("epoch", position.step, row)
-        total = -(-self.progress.total_steps // self.steps_per_epoch)
-        self.display.line(format_epoch(row, max(total, position.epoch)))
+        self.display.line(format_epoch(row, max(self.course.num_epochs, position.epoch)))
         if self._listener is not None:
             self._listener.epoch(position.epoch)
         if is_best:
@@ -244,9 +229,10 @@ class Trainer:
             return True
         if not stage.val_every or self.position.epoch % stage.val_every:
             return False
-        if self._budget is None:
+        budget = self.course.budget
+        if budget is None:
             return True
-        return self.world.from_main(self._budget.wants_measure(time.monotonic() - self._last_measure))
+        return self.world.from_main(budget.wants_measure(time.monotonic() - self._last_measure))
 
     def _measure(self, is_last: bool) -> bool | None:
         """Measure the mean of the weights; returns whether it is the best so far (None: measured, and not)."""
@@ -267,8 +253,8 @@ class Trainer:
             (measured.figures(), measured.fitness, measured.seconds) if measured is not None else ({}, 0.0, 0.0)
         )
         self._figures = figures
-        if self._budget is not None:
-            self._budget.measure_s = seconds
+        if self.course.budget is not None:
+            self.course.budget.measure_s = seconds
             self._plan_time()
         is_best = fitness > position.best or position.best < 0
         if is_best:
@@ -303,7 +289,7 @@ class Trainer:
             "figures": self._figures,
         }
         save_state(
-            path, self.parts.stepper, self.world, self.position, self.progress, about=about, is_final=is_final
+            path, self.parts.stepper, self.world, self.position, self.course.progress, about=about, is_final=is_final
         )  # fmt: skip
         if not is_final:
             self._last_save = time.monotonic()

@@ -138,7 +138,8 @@ class KknLoss(ObjectLoss):
         if not self.options.num_scale:
             return 1 - ciou(boxes, truths)
         counts = torch.bincount(positives.class_ids, minlength=self.head.num_classes)
-        scale = len(positives) / ((counts > 0).sum() * counts[positives.class_ids])
+        counts = self.average(counts.float())  # those of the whole batch, so that each process balances alike
+        scale = counts.sum() / ((counts > 0).sum() * counts[positives.class_ids])
         return scale * (4 - ciou(boxes, truths) - diou(boxes, truths) - iou(boxes, truths) - giou(boxes, truths))
 
 

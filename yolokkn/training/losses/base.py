@@ -44,12 +44,20 @@ class Loss(ABC):
         head: What the head's numbers mean.
         options: The loss's own options.
         average: Gives the mean of a tensor over all processes.
+        num_processes: How many there are.
     """
 
-    def __init__(self, head: HeadSpec, options: LossOptions, average: Callable[[Tensor], Tensor] = identity) -> None:
+    def __init__(
+        self,
+        head: HeadSpec,
+        options: LossOptions,
+        average: Callable[[Tensor], Tensor] = identity,
+        num_processes: int = 1,
+    ) -> None:
         self.head = head
         self.options = options
         self.average = average
+        self.num_processes = num_processes
 
     def __call__(self, outputs: HeadOutputs, targets: Targets) -> LossValue:
         """Compare what a network says with what is there.
@@ -69,7 +77,8 @@ class Loss(ABC):
             outputs = in_float32(outputs)
             assignment = self.assign(outputs, targets)
             positives = self._positives(outputs, targets, assignment)
-            reduce = Reducer(self.options.reduction, len(outputs.boxes), assignment.weights.sum(), self.average)
+            target_sum = assignment.weights.sum()
+            reduce = Reducer(self.options.reduction, len(outputs.boxes), target_sum, self.average, self.num_processes)
             terms = self.terms(outputs, positives, reduce)
             if self.head.num_prototypes:
                 terms["mask"] = self.options.mask * self._mask_term(outputs, targets, positives, reduce)

@@ -32,12 +32,14 @@ class Reducer:
         num_pictures: Pictures of the batch.
         target_sum: Scalar, sum of the positives' weights.
         average: Gives the mean over all processes, so that the divisors are those of the whole batch.
+        num_processes: How many there are; a divisor is at least 1 over all of them together.
     """
 
     reduction: Reduction
     num_pictures: int
     target_sum: Tensor
     average: Callable[[Tensor], Tensor] = identity
+    num_processes: int = 1
 
     def __call__(self, sums: Tensor, counts: int | Tensor) -> Tensor:
         """Divide sums over the elements of a term.
@@ -50,5 +52,5 @@ class Reducer:
             return sums / max(self.num_pictures, 1)
         if self.reduction == "mean":
             covered = torch.as_tensor(counts, dtype=torch.float32, device=sums.device)
-            return sums / self.average(covered).clamp(min=1)
-        return sums / self.average(self.target_sum).clamp(min=1)
+            return sums / self.average(covered).clamp(min=1 / self.num_processes)
+        return sums / self.average(self.target_sum).clamp(min=1 / self.num_processes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -53,13 +53,21 @@ LOSSES: dict[str, LossKind] = {
 }
 
 
-def build_loss(name: str, head: HeadSpec, *, average: Callable[[Tensor], Tensor] = identity, **options: Any) -> Loss:
+def build_loss(
+    name: str,
+    head: HeadSpec,
+    *,
+    average: Callable[[Tensor], Tensor] = identity,
+    num_processes: int = 1,
+    **options: Any,
+) -> Loss:
     """Build a loss for a head.
 
     Args:
         name: One of `LOSSES`.
         head: What the head's numbers mean.
         average: Gives the mean of a tensor over all processes; the divisors of "mean" and "targets" go through it.
+        num_processes: How many there are.
         **options: Fields of the loss's options; the others keep their defaults.
 
     Raises:
@@ -73,10 +81,19 @@ def build_loss(name: str, head: HeadSpec, *, average: Callable[[Tensor], Tensor]
     if name not in LOSSES:
         hint = did_you_mean(name, LOSSES)
         raise ValueError(f"build_loss: name must be one of {', '.join(LOSSES)}, got {name!r}{hint}")
-    kind = LOSSES[name]
-    legal = [field.name for field in fields(kind.options)]
+    return LOSSES[name].loss(head, read_options(name, options), average, num_processes)
+
+
+def read_options(name: str, options: Mapping[str, Any]) -> LossOptions:
+    """Make the options of a loss.
+
+    Raises:
+        ValueError: An option is unknown, or a value out of range.
+    """
+    kind = LOSSES[name].options
+    legal = [field.name for field in fields(kind)]
     for option in options:
         if option not in legal:
             hint = did_you_mean(option, legal)
             raise ValueError(f"build_loss: an option of {name} must be one of {', '.join(legal)}, got {option!r}{hint}")
-    return kind.loss(head, kind.options(**options), average)
+    return kind(**options)

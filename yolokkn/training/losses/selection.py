@@ -1,24 +1,32 @@
-"""Parts of a head's outputs: as float32, and those of some anchors only."""
+"""Parts of a head's outputs: in full precision, and those of some anchors only."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from yolokkn.models.outputs import AnchorGrid, HeadOutputs
 
 
 def in_float32(outputs: HeadOutputs) -> HeadOutputs:
-    """The same logits as float32: losses are computed in it whatever the network ran in; gradients flow."""
+    """The same logits as float32: losses are computed in it whatever the network ran in; gradients flow. Float64 stays."""
+
+    def full(values: Tensor) -> Tensor:
+        return values if values.dtype == torch.float64 else values.float()
+
+    def of(values: Tensor | None) -> Tensor | None:
+        return None if values is None else full(values)
+
     return replace(
         outputs,
-        boxes=outputs.boxes.float(),
-        objectness=None if outputs.objectness is None else outputs.objectness.float(),
-        classes=outputs.classes.float(),
-        mask_coeffs=None if outputs.mask_coeffs is None else outputs.mask_coeffs.float(),
-        keypoints=None if outputs.keypoints is None else outputs.keypoints.float(),
-        prototypes=None if outputs.prototypes is None else outputs.prototypes.float(),
+        boxes=full(outputs.boxes),
+        objectness=of(outputs.objectness),
+        classes=full(outputs.classes),
+        mask_coeffs=of(outputs.mask_coeffs),
+        keypoints=of(outputs.keypoints),
+        prototypes=of(outputs.prototypes),
     )
 
 

@@ -14,7 +14,7 @@ from yolokkn.training.losses.base import Loss, decoded_boxes
 from yolokkn.training.losses.options import TaskAlignedOptions
 from yolokkn.training.losses.positives import Positives
 from yolokkn.training.losses.reduction import Reducer
-from yolokkn.training.losses.terms import ciou, class_cross_entropy, distribution_focal
+from yolokkn.training.losses.terms import ciou, class_cross_entropy, distribution_focal, side_distances
 
 
 class TaskAlignedLoss(Loss):
@@ -68,6 +68,5 @@ class TaskAlignedLoss(Loss):
     def _focal(self, positives: Positives) -> Tensor:
         """(P,) distribution focal loss of the four distances from the cell's centre to the sides of the target."""
         grid = positives.outputs.grid
-        near, far = grid.centers - positives.truths[:, :2], positives.truths[:, 2:] - grid.centers
-        distances = torch.cat((near, far), -1) / grid.strides[:, None]
+        distances = side_distances(grid.centers, grid.strides, positives.truths)
         return distribution_focal(positives.outputs.boxes[0].unflatten(-1, (4, self.head.reg_max)), distances)

@@ -20,6 +20,7 @@ __all__ = [
     "giou",
     "iou",
     "object_similarity",
+    "side_distances",
     "squared_error",
 ]
 
@@ -101,6 +102,17 @@ def distribution_focal(logits: Tensor, distances: Tensor) -> Tensor:
     below = log_p.gather(-1, low.long()[..., None])[..., 0]
     above = log_p.gather(-1, (low.long() + 1).clamp(max=last)[..., None])[..., 0]
     return -((low + 1 - y) * below + (y - low) * above).mean(-1)
+
+
+def side_distances(centers: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
+    """(N, 4) distances in strides from cells' centres to the left, upper, right and lower side of boxes.
+
+    Args:
+        centers: (N, 2) pixels.
+        strides: (N,).
+        boxes: (N, 4) xyxy, pixels.
+    """
+    return torch.cat((centers - boxes[:, :2], boxes[:, 2:] - centers), -1) / strides[:, None]
 
 
 def sigmas_of(num_keypoints: int, device: torch.device | str = "cpu") -> Tensor:
