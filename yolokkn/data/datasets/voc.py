@@ -56,7 +56,7 @@ def open_voc(where: Path, options: Options) -> Dataset:
     several = len(years) > 1
     ids = [f"{year.name}/{name}" if several else name for year, name in members]
     paths = [_picture(year, name) for year, name in members]
-    assembly.pictures(ids, paths, [text.hw for text in texts])
+    assembly.pictures(ids, paths, [text.hw for text in texts], [name for _, name in members])
     for place, hw in zip(assembly.kept, assembly.sizes_hw, strict=True):
         assembly.labels.start_picture(hw if hw[0] else None)
         _add(assembly, texts[place])
