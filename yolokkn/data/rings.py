@@ -135,7 +135,7 @@ def merge_overlapping(rings: Rings) -> Rings:
     """Turn polygons whose union is a mask into rings of the even-odd rule: those that overlap are merged."""
     import cv2
 
-    if len(rings) < 2 or not _any_overlap(rings):
+    if len(rings) < 2 or not any_overlap(rings):
         return rings
     low = np.floor(np.min([r.min(0) for r in rings], 0))
     high = np.ceil(np.max([r.max(0) for r in rings], 0))
@@ -147,7 +147,8 @@ def merge_overlapping(rings: Rings) -> Rings:
     return mask_to_rings(canvas, (float(low[0]), float(low[1]))) or rings
 
 
-def _any_overlap(rings: Rings) -> bool:
+def any_overlap(rings: Rings) -> bool:
+    """Say whether a ring has a corner inside of another: only then is the union not what the even-odd rule fills."""
     import cv2
 
     bounds = [(*r.min(0), *r.max(0)) for r in rings]

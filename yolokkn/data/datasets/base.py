@@ -134,6 +134,10 @@ class Dataset:
             image_id=self.image_ids[index],
         )
 
+    def areas(self, index: int) -> np.ndarray | None:
+        """Return what the files say of the areas of a picture's objects, in pixels of its own size; NaN where nothing."""
+        return None if self.labels.areas is None else self.labels.areas[self.labels.rows(index)]
+
     def subset(self, chosen: Sequence[int] | np.ndarray) -> Dataset:
         """Return some pictures, in the order given; a boolean array selects as in NumPy."""
         places = np.arange(len(self))[np.asarray(chosen)] if len(chosen) else np.zeros(0, np.int64)
