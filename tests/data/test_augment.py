@@ -183,6 +183,25 @@ def test_boxes_of_which_too_little_is_left_go():
     assert len(move_labels(sample, shift, whole, (60, 80), KEEP_ALL)) == 2
 
 
+@pytest.mark.parametrize("with_masks", [True, False])
+def test_what_is_left_of_an_ignored_region_stays(with_masks):
+    sample = replace(marked(boxes=((10, 10, 50, 50), (5, 10, 48, 50))), ignored=np.array([False, True]))
+    sample = sample if with_masks else replace(sample, masks=None)
+    shift = np.eye(3)
+    shift[0, 2] = -47
+    whole = (0.0, 0.0, 80.0, 60.0)
+    moved = move_labels(sample, shift, whole, (60, 80), AugmentConfig())
+    assert moved.boxes.tolist() == [[0, 10, 1, 50]] and moved.ignored.tolist() == [True]
+    shift[0, 2] = -48
+    assert not len(move_labels(sample, shift, whole, (60, 80), AugmentConfig(min_box_px=3)))
+
+
+def test_copying_objects_needs_masks():
+    config = AugmentConfig(copy_paste=0.3)
+    with pytest.raises(ValueError, match=r"copy_paste must be 0 for samples without masks, got 0\.3; open the dataset"):
+        augment(lambda i: replace(sample_with_all(i), masks=None), 0, 6, generator(), (96, 128), config)
+
+
 def test_masks_decide_boxes():
     ring = np.array([[10, 10], [30, 10], [10, 30]], np.float32)  # a triangle, in a box that is too large
     sample = Sample(picture(), np.array([[5, 5, 40, 40]], np.float32), np.zeros(1, np.int64), ((ring,),))

@@ -169,7 +169,7 @@ def _warp_onto(canvas: np.ndarray, image: np.ndarray, matrix: np.ndarray, visibl
 def move_labels(
     sample: Sample, matrix: np.ndarray, visible: Region, hw: tuple[int, int], config: AugmentConfig
 ) -> Sample:
-    """Move the labels of a picture: cut to its visible part, moved, cut to the canvas; too small ones go.
+    """Move the labels of a picture: cut to its visible part, moved, cut to the canvas; too small ones go, ignored ones stay.
 
     Boxes follow their masks where they have one, else the moved corners. The image of the result is empty.
     """
@@ -189,7 +189,9 @@ def move_labels(
             elif sample.masks[i]:
                 placed[i] = 0  # none of its mask is left
     visible_part = _areas(cut) / np.maximum(_areas(boxes), 1e-6) * _areas(placed) / np.maximum(_areas(moved), 1e-6)
-    kept = (placed[:, 2:] - placed[:, :2] >= config.min_box_px).all(1) & (visible_part >= config.min_visible)
+    sides = placed[:, 2:] - placed[:, :2]
+    kept = (sides >= config.min_box_px).all(1) & (visible_part >= config.min_visible)
+    kept |= sample.ignored & (sides > 0).all(1)  # what is left of a crowd must not become background
     keypoints = None
     if sample.keypoints is not None:
         keypoints = _move_keypoints(sample.keypoints[kept], matrix, low, high, limit)
