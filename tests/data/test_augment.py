@@ -29,7 +29,7 @@ from yolokkn.data.augment import (
 )
 from yolokkn.data.augment.appearance import colour_matrix
 from yolokkn.data.augment.geometry import Placement, compose, move_boxes, move_labels, move_points, warp_onto
-from yolokkn.data.rings import clip_ring, fill_rings, mask_to_rings
+from yolokkn.data.rings import clip_ring, fill_masks, fill_rings, mask_to_rings
 from yolokkn.data.sample import Sample
 from yolokkn.geometry import Letterbox
 
@@ -172,6 +172,40 @@ def test_straight_and_turned_warps_agree():
     np.testing.assert_allclose(true, matrix, atol=0.02)
     difference = np.abs(one[25:140, 15:165].astype(int) - two[25:140, 15:165])
     assert difference.mean() < 2 and np.percentile(difference, 99) < 12
+
+
+def test_straight_and_turned_labels_agree():
+    rng, checked = generator(4), 0
+    for seed in range(40):
+        sample = sample_with_all(seed)
+        matrix = np.diag([*rng.uniform(0.5, 2, 2), 1.0])
+        matrix[:2, 2] = rng.uniform(-40, 60, 2)
+        visible = (*rng.uniform(0, 20, 2).tolist(), 80.0, float(rng.uniform(40, 60)))
+        hair = matrix.copy()
+        hair[0, 1] = 1e-9  # takes the way of rotations
+        config = AugmentConfig(min_visible=float(rng.uniform(0, 0.9)))
+        one, two = (move_labels(sample, m, visible, (64, 96), config) for m in (matrix, hair))
+        assert len(one) == len(two)
+        np.testing.assert_allclose(one.boxes, two.boxes, atol=1e-3)
+        np.testing.assert_allclose(one.keypoints, two.keypoints, atol=1e-3)
+        for mine, theirs in zip(one.masks, two.masks, strict=True):
+            assert (fill_rings(mine, (64, 96)) != fill_rings(theirs, (64, 96))).sum() <= 2
+            checked += 1
+    assert checked > 30
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0])
+def test_masks_are_painted_together_as_alone(scale):
+    rng = generator(2)
+    ring = lambda low, high: rng.uniform(low, high, (int(rng.integers(3, 9)), 2)).astype(np.float32)  # noqa: E731
+    masks = [tuple(ring(-30, 120) for _ in range(n)) for n in (1, 0, 3, 2, 1)] + [(), (ring(200, 300),)]
+    together = np.zeros((len(masks), 60, 90), np.uint8)
+    fill_masks(masks, together, scale)
+    assert [bool(m.any()) for m in together] == [True, False, True, True, True, False, scale < 1]
+    for rings, bitmap in zip(masks, together, strict=True):
+        np.testing.assert_array_equal(fill_rings(rings, (60, 90), scale), bitmap)
+        parity = sum((fill_rings((r,), (60, 90), scale) for r in rings), np.zeros((60, 90), np.uint8)) % 2
+        assert (parity != bitmap).mean() < 0.03  # they differ along the outlines only
 
 
 def test_boxes_of_which_too_little_is_left_go():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,26 +75,49 @@ def fill_rings(rings: Rings, hw: tuple[int, int], scale: float = 1.0, out: np.nd
     Returns:
         (H, W) uint8, 0 or 1.
     """
+    bitmap: np.ndarray = np.zeros((1, *hw), np.uint8) if out is None else out[None]
+    fill_masks((rings,), bitmap, scale)
+    return bitmap[0]
+
+
+def fill_masks(masks: Sequence[Rings], out: np.ndarray, scale: float = 1.0) -> None:
+    """Paint several masks, each into a bitmap of its own.
+
+    Args:
+        masks: The rings of each, in pixels.
+        out: (M, H, W) uint8 of zeros to paint into.
+        scale: Bitmap pixels per pixel of the rings.
+    """
     import cv2
 
-    bitmap: np.ndarray = np.zeros(hw, np.uint8) if out is None else out
-    if not rings:
-        return bitmap
-    bounds = rings_bounds(rings) * scale
-    x1, y1 = (min(max(math.floor(v), 0), side) for v, side in zip(bounds[:2].tolist(), hw[::-1], strict=True))
-    x2, y2 = (min(max(math.ceil(v), 0), side) for v, side in zip(bounds[2:].tolist(), hw[::-1], strict=True))
-    if x2 <= x1 or y2 <= y1:
-        return bitmap
+    filled = [i for i, rings in enumerate(masks) if rings]
+    if not filled:
+        return
+    rings = [ring for i in filled for ring in masks[i]]
+    ends = np.cumsum([len(ring) for ring in rings])
+    counts = [len(masks[i]) for i in filled]
+    firsts = np.concatenate(([0], np.cumsum(counts)[:-1]))  # ring with which each mask begins
+    points = np.concatenate(rings) if len(rings) > 1 else rings[0]
+    starts = np.concatenate(([0], ends[:-1]))
+    h, w = out.shape[1:]
+    sides = np.array((w, h))
+    low = np.clip(np.floor(np.minimum.reduceat(points, starts[firsts]) * scale), 0, sides).astype(int)
+    high = np.clip(np.ceil(np.maximum.reduceat(points, starts[firsts]) * scale), 0, sides).astype(int)
     # A pixel is inside by its centre. cv2 also paints the outline, half a pixel too much on each side: the rings are
     # filled at twice the size, and a pixel is set where two opposite quarters of it are, which is right on average.
-    double: np.ndarray = np.zeros((2 * (y2 - y1), 2 * (x2 - x1)), np.uint8)
-    shift = np.array((2 * x1 + 0.5, 2 * y1 + 0.5), np.float32)  # cv2 counts from the middle of pixel 0
-    fixed = [
-        np.rint(np.clip((2 * scale) * ring - shift, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32) for ring in rings
-    ]
-    cv2.fillPoly(double, fixed, 1, cv2.LINE_8, _SHIFT)
-    np.bitwise_and(double[::2, ::2], double[1::2, 1::2], out=bitmap[y1:y2, x1:x2])
-    return bitmap
+    # cv2 counts from the middle of pixel 0.
+    doubled = np.clip((2 * scale) * points - np.float32(0.5), -_FAR, _FAR)
+    fixed = np.rint(doubled * (1 << _SHIFT)).astype(np.int32)
+    pieces = [fixed[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+    spans = zip(filled, firsts.tolist(), counts, low.tolist(), high.tolist(), strict=True)
+    for i, first, count, (x1, y1), (x2, y2) in spans:
+        if x2 <= x1 or y2 <= y1:
+            continue
+        double: np.ndarray = np.zeros((2 * (y2 - y1), 2 * (x2 - x1)), np.uint8)
+        own = pieces[first : first + count]
+        own = [piece - np.array((2 * x1 << _SHIFT, 2 * y1 << _SHIFT), np.int32) for piece in own]
+        cv2.fillPoly(double, own, 1, cv2.LINE_8, _SHIFT)
+        np.bitwise_and(double[::2, ::2], double[1::2, 1::2], out=out[i, y1:y2, x1:x2])
 
 
 def mask_to_rings(mask: np.ndarray, origin: tuple[float, float] = (0.0, 0.0), tolerance_px: float = 0.5) -> Rings:
