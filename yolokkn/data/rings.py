@@ -26,27 +26,38 @@ def clip_ring(ring: np.ndarray, region: Sequence[float]) -> np.ndarray:
 
     Example:
         >>> clip_ring(np.array([[0, 0], [4, 0], [4, 2], [0, 2]], np.float32), (1, 0, 9, 9)).tolist()
-        [[1.0, 2.0], [1.0, 0.0], [4.0, 0.0], [4.0, 2.0]]
+        [[1.0, 0.0], [4.0, 0.0], [4.0, 2.0], [1.0, 2.0]]
     """
     x1, y1, x2, y2 = region
     low, high = ring.min(0), ring.max(0)
     if low[0] >= x2 or high[0] <= x1 or low[1] >= y2 or high[1] <= y1:
         return ring[:0]
-    for axis, limit, sign in ((0, x1, 1), (0, x2, -1), (1, y1, 1), (1, y2, -1)):
-        distance = (ring[:, axis] - limit) * sign
-        inside = distance >= 0
-        if inside.all():
-            continue
-        following, after = np.concatenate((ring[1:], ring[:1])), np.concatenate((distance[1:], distance[:1]))
-        crosses = inside != (after >= 0)
-        t = np.divide(distance, distance - after, out=np.zeros_like(distance), where=crosses)
-        cuts = ring + t[:, None] * (following - ring)
-        cuts[:, axis] = limit
-        both = np.stack((ring, cuts), 1)
-        ring = both[np.stack((inside, crosses), 1)]
+    for axis, limit, side in ((0, x1, low), (0, x2, high), (1, y1, low), (1, y2, high)):
+        if side is low and low[axis] < limit:
+            ring = _clip_side(ring, ring[:, axis] - limit, axis, limit)
+        elif side is high and high[axis] > limit:
+            ring = _clip_side(ring, limit - ring[:, axis], axis, limit)
         if len(ring) < 3:
             return ring[:0]
     return ring
+
+
+def _clip_side(ring: np.ndarray, distance: np.ndarray, axis: int, limit: float) -> np.ndarray:
+    """Keep what of a ring lies on one side of a line, by the distances of its points (0 or more is kept)."""
+    inside = distance >= 0
+    crossings = np.flatnonzero(inside != np.concatenate((inside[1:], inside[:1])))
+    if not len(crossings):
+        return ring if inside[0] else ring[:0]
+    after = (crossings + 1) % len(ring)
+    t = distance[crossings] / (distance[crossings] - distance[after])
+    cuts = ring[crossings] + t[:, None] * (ring[after] - ring[crossings])
+    cuts[:, axis] = limit
+    if len(crossings) > 2:
+        return np.insert(ring, crossings + 1, cuts, 0)[np.insert(inside, crossings + 1, True)]
+    first = int(inside[crossings[0]])  # the crossing that leads in
+    (begin, end) = (int(after[first]), int(after[1 - first]))
+    runs = (ring[begin:end],) if begin < end else (ring[begin:], ring[:end])
+    return np.concatenate((cuts[first : first + 1], *runs, cuts[1 - first : 2 - first]))
 
 
 def clip_rings(rings: Rings, region: Sequence[float]) -> Rings:
