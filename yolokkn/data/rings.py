@@ -48,7 +48,7 @@ def _clip_side(ring: np.ndarray, distance: np.ndarray, axis: int, limit: float) 
     crossings = np.flatnonzero(inside != np.concatenate((inside[1:], inside[:1])))
     if not len(crossings):
         return ring if inside[0] else ring[:0]
-    after = (crossings + 1) % len(ring)
+    after: np.ndarray = (crossings + 1) % len(ring)
     t = distance[crossings] / (distance[crossings] - distance[after])
     cuts = ring[crossings] + t[:, None] * (ring[after] - ring[crossings])
     cuts[:, axis] = limit
