@@ -101,11 +101,11 @@ def inside(sample: Sample, hw) -> None:
 def test_labels_stay_inside_whatever_is_done(seed):
     hw = (96, 128)
     load = lambda i: sample_with_all(i, hw=(60 + i, 80))  # noqa: E731
-    sample = augment(load, 0, 6, generator(seed), hw, STRONG, [(0, 1)])
+    sample = augment(load, 0, range(6), generator(seed), hw, STRONG, [(0, 1)])
     assert sample.image.shape == (*hw, 3) and sample.image.dtype == np.uint8
     inside(sample, hw)
-    assert equal(sample, augment(load, 0, 6, generator(seed), hw, STRONG, [(0, 1)]))  # the generator decides all
-    assert not equal(sample, augment(load, 0, 6, generator(seed + 1), hw, STRONG, [(0, 1)]))
+    assert equal(sample, augment(load, 0, range(6), generator(seed), hw, STRONG, [(0, 1)]))  # the generator decides all
+    assert not equal(sample, augment(load, 0, range(6), generator(seed + 1), hw, STRONG, [(0, 1)]))
 
 
 def marked(hw=(60, 80), boxes=((10, 12, 30, 40), (50, 5, 70, 25))) -> Sample:
@@ -233,7 +233,7 @@ def test_what_is_left_of_an_ignored_region_stays(with_masks):
 def test_copying_objects_needs_masks():
     config = AugmentConfig(copy_paste=0.3)
     with pytest.raises(ValueError, match=r"copy_paste must be 0 for samples without masks, got 0\.3; open the dataset"):
-        augment(lambda i: replace(sample_with_all(i), masks=None), 0, 6, generator(), (96, 128), config)
+        augment(lambda i: replace(sample_with_all(i), masks=None), 0, range(6), generator(), (96, 128), config)
 
 
 def test_masks_decide_boxes():

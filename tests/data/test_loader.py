@@ -217,3 +217,12 @@ def test_nobody_is_left_behind(dataset):
     for _ in loader:
         break
     assert not [t for t in threading.enumerate() if t.name.startswith("yolokkn-data")]
+
+
+def test_partners_of_a_mosaic_come_by_their_weight(tmp_path):
+    names = [f"{i} .5 .5 .9 .9\n" for i in (0, 1)]
+    common = open_dataset(write_yolo(tmp_path / "a", names[:1] * 4, yaml="names: [cat, dog]\n"))
+    never = open_dataset(write_yolo(tmp_path / "b", names[1:] * 40, yaml="names: [cat, dog]\n")).weighted(0.0)
+    loader = build_loader([common, never], batch_size=4, imgsz=64, augment=AugmentConfig(mosaic9=0.5), workers=0)
+    classes = [int(c) for batch in loader for c in batch.targets.class_ids]
+    assert classes and set(classes) == {0}

@@ -47,12 +47,20 @@ def test_parts_share_classes_weights_and_what_is_set_aside(mixture):
     assert classes == [[1], [0], []], "motorbike is motorcycle, trees are no class"
 
 
-def test_the_same_file_twice_counts_once(mixture):
-    folder = mixture.parent / "streets/images"
-    (folder / "copy.png").write_bytes((folder / "streets3.png").read_bytes())
-    (mixture.parent / "streets/labels/copy.txt").write_text("")
-    mixture.write_text("names: [person]\ntrain:\n  - {data: streets, unique: true}\n")
-    assert len(open_dataset(mixture, "train")) == 10
+def test_copies_count_once_and_are_never_measured_on(mixture):
+    folder = mixture.parent / "streets"
+    for name in ("copy", "again"):
+        (folder / f"images/{name}.png").write_bytes((folder / "images/streets3.png").read_bytes())
+        (folder / f"labels/{name}.txt").write_text("")
+    parts = "- {data: streets}\n  - {data: crowd, classes: {human: person}, fifth: rest}\n"
+    tests = "- {data: streets}\n  - {data: crowd, classes: {human: person}}\n"
+    text = f"names: [person]\nunique: true\ntrain:\n  {parts}test:\n  {tests}"
+    mixture.write_text(text)
+    train, test = open_dataset(mixture, "train"), open_dataset(mixture, "test")
+    assert sum("streets" in path.parts for path in train.paths) == 10, "twelve files, ten pictures"
+    assert len(train) + len(test) == 30 and not set(train.paths) & set(test.paths)
+    mixture.write_text(text.replace("unique: true\n", ""))
+    assert len(open_dataset(mixture, "test")) == 32
 
 
 def test_pictures_without_their_labels(mixture):

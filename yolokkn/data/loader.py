@@ -158,9 +158,8 @@ class BatchMaker:
                 letterboxes.append(geometry)
             else:
                 rng = self._plan.picture_rng(self._epoch, place)
-                count = len(self._cache.dataset)
                 pairs = self._cache.dataset.flip_pairs
-                sample = augment(self._load, index, count, rng, hw, self._config, pairs)
+                sample = augment(self._load, index, self._order, rng, hw, self._config, pairs)
             samples.append(sample)
         return collate(samples, hw, letterboxes, shared=self._shared)
 

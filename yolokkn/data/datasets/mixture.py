@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from yolokkn.configuration import build, read_yaml
 from yolokkn.data.datasets.assemble import Options
 from yolokkn.data.datasets.base import Dataset, concat, remap, split_by_hash, without_labels
 from yolokkn.errors import DataError, YolokknError
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Part:
         fifth: "all", "rest" (a fixed fifth of the pictures, by a hash of their names, is set aside) or "aside" (that fifth).
         classes: The dataset's name of a class to the mixture's, where they differ; null drops the class.
         labelled: False leaves every label out: pictures for a teacher to label.
-        unique: Leave out pictures whose file is the same, byte for byte, as an earlier one's of this part.
     """
 
     data: str
@@ -36,15 +35,23 @@ class Part:
     fifth: Literal["all", "rest", "aside"] = "all"
     classes: dict[str, str | None] = field(default_factory=dict)
     labelled: bool = True
-    unique: bool = False
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a mixture's file holds: class names, a root for the paths (from the file's folder), and the parts of each split."""
+    """What a mixture's file holds.
+
+    Attributes:
+        names: The classes.
+        root: Where the parts' paths begin, from the file's folder.
+        unique: Leave out pictures whose file is the same, byte for byte, as an earlier one's; train comes before val and
+            test, so that nothing is measured on a picture that was trained on.
+        train: Its parts, and so for the other splits.
+    """
 
     names: tuple[str, ...]
     root: str = "."
+    unique: bool = False
     train: tuple[Part, ...] = ()
     val: tuple[Part, ...] = ()
     test: tuple[Part, ...] = ()
@@ -58,7 +65,7 @@ def claims(where: Path) -> str:
         content = read_yaml(where)
     except YolokknError:
         return ""
-    parts = [content.get(split) for split in ("train", "val", "test")] if isinstance(content, Mapping) else []
+    parts = [content.get(split) for split in SPLITS] if isinstance(content, Mapping) else []
     has_parts = any(isinstance(p, list) and p and isinstance(p[0], Mapping) and "data" in p[0] for p in parts)
     return "a YAML file that lists datasets" if has_parts else ""
 
@@ -75,12 +82,19 @@ def open_mixture(where: Path, options: Options) -> Dataset:
         ConfigurationError: A key is unknown or of the wrong kind.
     """
     mixture = build(Mixture, read_yaml(where), str(where))
-    parts: tuple[Part, ...] = getattr(mixture, options.split, ()) if options.split in ("train", "val", "test") else ()
+    parts: tuple[Part, ...] = getattr(mixture, options.split, ()) if options.split in SPLITS else ()
     if not parts:
-        has = [s for s in ("train", "val", "test") if getattr(mixture, s)]
+        has = [s for s in SPLITS if getattr(mixture, s)]
         raise DataError(f"open_dataset: {where} has parts for {', '.join(has)}, and none for {options.split!r}")
     root = (where.parent / Path(mixture.root).expanduser()).resolve()
     opened = [_open_part(root, part, mixture.names, options) for part in parts]
+    if mixture.unique:
+        earlier = SPLITS[: SPLITS.index(options.split)]
+        quick = replace(options, check="files")
+        before = [
+            (_open_part(root, p, mixture.names, replace(quick, split=s))) for s in earlier for p in getattr(mixture, s)
+        ]
+        opened = leave_out_copies(before, opened)
     return concat(opened, [part.weight for part in parts])
 
 
@@ -94,21 +108,25 @@ def _open_part(root: Path, part: Part, names: tuple[str, ...], options: Options)
         dataset = remap(dataset, names, part.classes) if part.labelled else without_labels(dataset, names)
     except ValueError as error:
         raise DataError(f"open_dataset: {path}: {error}") from error
-    if part.unique:
-        dataset = dataset.subset(first_of_each(dataset.paths))
     if part.fifth != "all":
         rest, aside = split_by_hash(dataset)
         dataset = rest if part.fifth == "rest" else aside
     return dataset
 
 
-def first_of_each(paths: tuple[Path, ...]) -> np.ndarray:
-    """Return the places of the files that are not the same, byte for byte, as an earlier one. Cost: reads all of them."""
-    seen: set[bytes] = set()
+def leave_out_copies(before: Sequence[Dataset], datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Return the datasets without pictures whose file equals an earlier one's, of `before` or of themselves.
+
+    Cost: reads every file.
+    """
+    seen = {hashlib.sha256(path.read_bytes()).digest() for dataset in before for path in dataset.paths}
     kept = []
-    for place, path in enumerate(paths):
-        digest = hashlib.sha256(path.read_bytes()).digest()
-        if digest not in seen:
-            seen.add(digest)
-            kept.append(place)
-    return np.array(kept, np.int64)
+    for dataset in datasets:
+        places = []
+        for place, path in enumerate(dataset.paths):
+            digest = hashlib.sha256(path.read_bytes()).digest()
+            if digest not in seen:
+                seen.add(digest)
+                places.append(place)
+        kept.append(dataset.subset(places))
+    return kept
