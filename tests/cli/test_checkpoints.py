@@ -23,14 +23,16 @@ def run(*argv):
     return main([str(a) for a in argv])
 
 
-def voc_folder(folder, count=4):
+def voc_folder(folder, count=4, names=("person",)):
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i in range(count):
         cv2.imwrite(str(folder / "JPEGImages" / f"{i}.jpg"), rng.integers(0, 255, (60, 80, 3), np.uint8))
         box = "<xmin>11</xmin><ymin>21</ymin><xmax>40</xmax><ymax>50</ymax>"
-        thing = f"<object><name>person</name><difficult>0</difficult><bndbox>{box}</bndbox></object>"
+        thing = "".join(
+            f"<object><name>{n}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>" for n in names
+        )
         size = "<size><width>80</width><height>60</height><depth>3</depth></size>"
         (folder / "Annotations" / f"{i}.xml").write_text(f"<annotation>{size}{thing}</annotation>")
     (folder / "ImageSets/Main/test.txt").write_text("".join(f"{i}\n" for i in range(count)))
@@ -79,6 +81,15 @@ def test_evaluate_voc(checkpoint, tmp_path, capsys):
     assert "give --data DIR" in capsys.readouterr().err
     assert run("evaluate", "voc", "--model", checkpoint, "--data", data, "iou_type=segm") == 2
     assert "--iou-type is for evaluate coco" in capsys.readouterr().err
+
+
+def test_evaluate_voc_measures_the_classes_that_the_model_has(checkpoint, tmp_path, capsys):
+    data, figures = voc_folder(tmp_path / "voc", names=("person", "sheep")), tmp_path / "f.json"
+    assert run("evaluate", "voc", "--model", checkpoint, "--data", data, "--json", figures) == 0
+    assert "2 of 20 categories, those that the model gives" in capsys.readouterr().err
+    found = json.loads(figures.read_text())["per_class"]
+    assert found["person"]["ap_area"] is not None and found["person"]["num_truths"] == 4
+    assert found["sheep"]["ap_area"] is None and found["sheep"]["num_truths"] == 0
 
 
 @pytest.mark.parametrize(("iou_type", "num_figures"), [("bbox", 12), ("segm", 12), ("keypoints", 10)])

@@ -29,7 +29,7 @@ from yolokkn.data.augment import (
 )
 from yolokkn.data.augment.appearance import colour_matrix
 from yolokkn.data.augment.geometry import Placement, compose, move_boxes, move_labels, move_points, warp_onto
-from yolokkn.data.rings import clip_ring, fill_rings, mask_to_rings
+from yolokkn.data.rings import clip_ring, fill_masks, fill_rings, mask_to_rings
 from yolokkn.data.sample import Sample
 from yolokkn.geometry import Letterbox
 
@@ -174,6 +174,40 @@ def test_straight_and_turned_warps_agree():
     assert difference.mean() < 2 and np.percentile(difference, 99) < 12
 
 
+def test_straight_and_turned_labels_agree():
+    rng, checked = generator(4), 0
+    for seed in range(40):
+        sample = sample_with_all(seed)
+        matrix = np.diag([*rng.uniform(0.5, 2, 2), 1.0])
+        matrix[:2, 2] = rng.uniform(-40, 60, 2)
+        visible = (*rng.uniform(0, 20, 2).tolist(), 80.0, float(rng.uniform(40, 60)))
+        hair = matrix.copy()
+        hair[0, 1] = 1e-9  # takes the way of rotations
+        config = AugmentConfig(min_visible=float(rng.uniform(0, 0.9)))
+        one, two = (move_labels(sample, m, visible, (64, 96), config) for m in (matrix, hair))
+        assert len(one) == len(two)
+        np.testing.assert_allclose(one.boxes, two.boxes, atol=1e-3)
+        np.testing.assert_allclose(one.keypoints, two.keypoints, atol=1e-3)
+        for mine, theirs in zip(one.masks, two.masks, strict=True):
+            assert (fill_rings(mine, (64, 96)) != fill_rings(theirs, (64, 96))).sum() <= 2
+            checked += 1
+    assert checked > 30
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0])
+def test_masks_are_painted_together_as_alone(scale):
+    rng = generator(2)
+    ring = lambda low, high: rng.uniform(low, high, (int(rng.integers(3, 9)), 2)).astype(np.float32)  # noqa: E731
+    masks = [tuple(ring(-30, 120) for _ in range(n)) for n in (1, 0, 3, 2, 1)] + [(), (ring(200, 300),)]
+    together = np.zeros((len(masks), 60, 90), np.uint8)
+    fill_masks(masks, together, scale)
+    assert [bool(m.any()) for m in together] == [True, False, True, True, True, False, scale < 1]
+    for rings, bitmap in zip(masks, together, strict=True):
+        np.testing.assert_array_equal(fill_rings(rings, (60, 90), scale), bitmap)
+        parity = sum((fill_rings((r,), (60, 90), scale) for r in rings), np.zeros((60, 90), np.uint8)) % 2
+        assert (parity != bitmap).mean() < 0.03  # they differ along the outlines only
+
+
 def test_boxes_of_which_too_little_is_left_go():
     sample = replace(marked(boxes=((10, 10, 50, 50), (70, 10, 79, 50))), masks=None)
     shift = np.eye(3)
@@ -181,6 +215,25 @@ def test_boxes_of_which_too_little_is_left_go():
     whole = (0.0, 0.0, 80.0, 60.0)
     assert move_labels(sample, shift, whole, (60, 80), AugmentConfig()).boxes.tolist() == [[23, 10, 32, 50]]
     assert len(move_labels(sample, shift, whole, (60, 80), KEEP_ALL)) == 2
+
+
+@pytest.mark.parametrize("with_masks", [True, False])
+def test_what_is_left_of_an_ignored_region_stays(with_masks):
+    sample = replace(marked(boxes=((10, 10, 50, 50), (5, 10, 48, 50))), ignored=np.array([False, True]))
+    sample = sample if with_masks else replace(sample, masks=None)
+    shift = np.eye(3)
+    shift[0, 2] = -47
+    whole = (0.0, 0.0, 80.0, 60.0)
+    moved = move_labels(sample, shift, whole, (60, 80), AugmentConfig())
+    assert moved.boxes.tolist() == [[0, 10, 1, 50]] and moved.ignored.tolist() == [True]
+    shift[0, 2] = -48
+    assert not len(move_labels(sample, shift, whole, (60, 80), AugmentConfig(min_box_px=3)))
+
+
+def test_copying_objects_needs_masks():
+    config = AugmentConfig(copy_paste=0.3)
+    with pytest.raises(ValueError, match=r"copy_paste must be 0 for samples without masks, got 0\.3; open the dataset"):
+        augment(lambda i: replace(sample_with_all(i), masks=None), 0, range(6), generator(), (96, 128), config)
 
 
 def test_masks_decide_boxes():

@@ -286,6 +286,31 @@ def test_a_fixed_fifth_is_set_aside(tmp_path):
     assert hash_part("139", 5) == 1  # never changes
 
 
+def aside_names(dataset):
+    return {path.name for path in split_by_hash(dataset, parts=2)[1].paths}
+
+
+def test_what_is_added_moves_no_picture_to_another_part(tmp_path):
+    yolo = write_yolo(tmp_path / "yolo", ["0 .5 .5 .5 .5\n"] * 12)
+    alone = aside_names(open_dataset(yolo))
+    assert 2 <= len(alone) <= 10
+    write_yolo(yolo, ["0 .5 .5 .5 .5\n"], split="more")  # another p0: ids become paths
+    (yolo / "data.yaml").write_text("names: [cat, dog]\ntrain: [images/train, images/more]\n")
+    both = open_dataset(yolo)
+    assert len(both) == 13 and len(set(both.image_ids)) == 13 and aside_names(both) == alone
+
+    year = write_voc(tmp_path / "kit/VOC2007", [[("cat", 1, 1, 20, 20, 0)]] * 12)
+    alone = aside_names(open_dataset(year))
+    write_voc(tmp_path / "kit/VOC2012", [[("cat", 1, 1, 20, 20, 0)]])
+    both = open_dataset(tmp_path / "kit")
+    assert both.image_ids[0] == "VOC2007/p0" and aside_names(both) == alone
+
+    coco = open_dataset(many_shapes(tmp_path / "coco", 12))
+    joined = concat([coco, coco])
+    assert joined.image_ids[0] == "0:0" and aside_names(joined) == aside_names(coco)
+    assert aside_names(joined.subset(np.arange(12))) == aside_names(coco)
+
+
 @settings(max_examples=scaled(30), deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=st.text(alphabet="0123456789.-+ \nenai", max_size=80))
 def test_any_yolo_text_is_read_or_reported(tmp_path, text):

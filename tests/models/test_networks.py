@@ -10,6 +10,7 @@ import torch
 
 from tests.models.conftest import CASES, TINY, tiny, tiny_spec
 from yolokkn.models import HeadOutputs, build_model, decode_boxes, preset
+from yolokkn.models.heads import prior_bias
 
 NAMES80 = [str(i) for i in range(80)]
 
@@ -116,6 +117,16 @@ def test_an_untrained_network_expects_few_objects_and_boxes_of_sensible_size(nam
     assert 0.5 < scores.sum().item() / 2 < 100
     sizes = decode_boxes(out)[..., 2:] - decode_boxes(out)[..., :2]
     assert (sizes > 4).all() and (sizes < 1000).all()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_prior_expects_as_many_objects_however_many_anchors_a_cell_has(name):
+    head = build_model(tiny_spec(name)).head
+    for level, stride in enumerate(head.strides):
+        first = prior_bias(head, level, (256, 320))[head.num_box_channels].sigmoid().item()
+        chance = first if head.has_objectness else first * head.num_classes / 0.6
+        anchors = (256 // stride) * (320 // stride) * (len(head.anchors[level]) if head.anchors else 1)
+        assert chance * anchors == pytest.approx(8, rel=1e-4)
 
 
 COUNTS = {

@@ -23,6 +23,7 @@ from yolokkn.runtime.evaluate import (
     collect_coco_results,
     collect_found_boxes,
     find_coco_files,
+    map_class_names,
     map_model_classes,
 )
 from yolokkn.runtime.model import Model
@@ -123,11 +124,14 @@ def run_voc(args: argparse.Namespace) -> int:
     labels, names = dataset.labels, dataset.class_names
     counts = labels.offsets[1:] - labels.offsets[:-1]
     places: np.ndarray = np.repeat(np.arange(len(dataset)), counts)
-    truth = LabelledBoxes(places, labels.boxes, labels.class_ids, labels.ignored)
+    measured = sorted(set(map_class_names(model, names).values()))
+    chosen = np.isin(labels.class_ids, measured)
+    truth = LabelledBoxes(places[chosen], labels.boxes[chosen], labels.class_ids[chosen], labels.ignored[chosen])
     sizes = [(int(h), int(w)) for h, w in dataset.sizes_hw]
     with progress(len(dataset), args.quiet) as advance:
         found = collect_found_boxes(model, dataset.paths, sizes, names, advance)
     metrics = evaluate_voc(truth, found, names)
+    _say_categories(len(measured), len(names), args.quiet)
     print(metrics.table())
     if args.json:
         _write_json(args.json, metrics.to_dict(), truth, found, names)

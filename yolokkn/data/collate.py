@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from yolokkn.data.batch import Batch, Targets
-from yolokkn.data.rings import fill_rings
+from yolokkn.data.rings import fill_masks
 from yolokkn.data.sample import Sample
 from yolokkn.geometry import Letterbox
 
@@ -52,8 +52,7 @@ def collate_targets(samples: Sequence[Sample], hw: tuple[int, int]) -> Targets:
         rings = [r for s in samples for r in (s.masks if s.masks is not None else ((),) * len(s))]
         small = (hw[0] // MASK_STRIDE, hw[1] // MASK_STRIDE)
         bitmaps: np.ndarray = np.zeros((total, *small), np.uint8)
-        for i, ring in enumerate(rings):
-            fill_rings(ring, small, 1 / MASK_STRIDE, bitmaps[i])
+        fill_masks(rings, bitmaps, 1 / MASK_STRIDE)
         masks = torch.from_numpy(bitmaps.view(bool))
         has_mask = torch.tensor([bool(r) for r in rings], dtype=torch.bool)
     num_keypoints = next((s.keypoints.shape[1] for s in samples if s.keypoints is not None), 0)

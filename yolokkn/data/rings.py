@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,27 +26,38 @@ def clip_ring(ring: np.ndarray, region: Sequence[float]) -> np.ndarray:
 
     Example:
         >>> clip_ring(np.array([[0, 0], [4, 0], [4, 2], [0, 2]], np.float32), (1, 0, 9, 9)).tolist()
-        [[1.0, 2.0], [1.0, 0.0], [4.0, 0.0], [4.0, 2.0]]
+        [[1.0, 0.0], [4.0, 0.0], [4.0, 2.0], [1.0, 2.0]]
     """
     x1, y1, x2, y2 = region
     low, high = ring.min(0), ring.max(0)
     if low[0] >= x2 or high[0] <= x1 or low[1] >= y2 or high[1] <= y1:
         return ring[:0]
-    for axis, limit, sign in ((0, x1, 1), (0, x2, -1), (1, y1, 1), (1, y2, -1)):
-        distance = (ring[:, axis] - limit) * sign
-        inside = distance >= 0
-        if inside.all():
-            continue
-        following, after = np.concatenate((ring[1:], ring[:1])), np.concatenate((distance[1:], distance[:1]))
-        crosses = inside != (after >= 0)
-        t = np.divide(distance, distance - after, out=np.zeros_like(distance), where=crosses)
-        cuts = ring + t[:, None] * (following - ring)
-        cuts[:, axis] = limit
-        both = np.stack((ring, cuts), 1)
-        ring = both[np.stack((inside, crosses), 1)]
+    for axis, limit, side in ((0, x1, low), (0, x2, high), (1, y1, low), (1, y2, high)):
+        if side is low and low[axis] < limit:
+            ring = _clip_side(ring, ring[:, axis] - limit, axis, limit)
+        elif side is high and high[axis] > limit:
+            ring = _clip_side(ring, limit - ring[:, axis], axis, limit)
         if len(ring) < 3:
             return ring[:0]
     return ring
+
+
+def _clip_side(ring: np.ndarray, distance: np.ndarray, axis: int, limit: float) -> np.ndarray:
+    """Keep what of a ring lies on one side of a line, by the distances of its points (0 or more is kept)."""
+    inside = distance >= 0
+    crossings = np.flatnonzero(inside != np.concatenate((inside[1:], inside[:1])))
+    if not len(crossings):
+        return ring if inside[0] else ring[:0]
+    after: np.ndarray = (crossings + 1) % len(ring)
+    t = distance[crossings] / (distance[crossings] - distance[after])
+    cuts = ring[crossings] + t[:, None] * (ring[after] - ring[crossings])
+    cuts[:, axis] = limit
+    if len(crossings) > 2:
+        return np.insert(ring, crossings + 1, cuts, 0)[np.insert(inside, crossings + 1, True)]
+    first = int(inside[crossings[0]])  # the crossing that leads in
+    (begin, end) = (int(after[first]), int(after[1 - first]))
+    runs = (ring[begin:end],) if begin < end else (ring[begin:], ring[:end])
+    return np.concatenate((cuts[first : first + 1], *runs, cuts[1 - first : 2 - first]))
 
 
 def clip_rings(rings: Rings, region: Sequence[float]) -> Rings:
@@ -76,26 +86,49 @@ def fill_rings(rings: Rings, hw: tuple[int, int], scale: float = 1.0, out: np.nd
     Returns:
         (H, W) uint8, 0 or 1.
     """
+    bitmap: np.ndarray = np.zeros((1, *hw), np.uint8) if out is None else out[None]
+    fill_masks((rings,), bitmap, scale)
+    return bitmap[0]
+
+
+def fill_masks(masks: Sequence[Rings], out: np.ndarray, scale: float = 1.0) -> None:
+    """Paint several masks, each into a bitmap of its own.
+
+    Args:
+        masks: The rings of each, in pixels.
+        out: (M, H, W) uint8 of zeros to paint into.
+        scale: Bitmap pixels per pixel of the rings.
+    """
     import cv2
 
-    bitmap: np.ndarray = np.zeros(hw, np.uint8) if out is None else out
-    if not rings:
-        return bitmap
-    bounds = rings_bounds(rings) * scale
-    x1, y1 = (min(max(math.floor(v), 0), side) for v, side in zip(bounds[:2].tolist(), hw[::-1], strict=True))
-    x2, y2 = (min(max(math.ceil(v), 0), side) for v, side in zip(bounds[2:].tolist(), hw[::-1], strict=True))
-    if x2 <= x1 or y2 <= y1:
-        return bitmap
+    filled = [i for i, rings in enumerate(masks) if rings]
+    if not filled:
+        return
+    rings = [ring for i in filled for ring in masks[i]]
+    ends = np.cumsum([len(ring) for ring in rings])
+    counts = [len(masks[i]) for i in filled]
+    firsts = np.concatenate(([0], np.cumsum(counts)[:-1]))  # ring with which each mask begins
+    points = np.concatenate(rings) if len(rings) > 1 else rings[0]
+    starts = np.concatenate(([0], ends[:-1]))
+    h, w = out.shape[1:]
+    sides = np.array((w, h))
+    low = np.clip(np.floor(np.minimum.reduceat(points, starts[firsts]) * scale), 0, sides).astype(int)
+    high = np.clip(np.ceil(np.maximum.reduceat(points, starts[firsts]) * scale), 0, sides).astype(int)
     # A pixel is inside by its centre. cv2 also paints the outline, half a pixel too much on each side: the rings are
     # filled at twice the size, and a pixel is set where two opposite quarters of it are, which is right on average.
-    double: np.ndarray = np.zeros((2 * (y2 - y1), 2 * (x2 - x1)), np.uint8)
-    shift = np.array((2 * x1 + 0.5, 2 * y1 + 0.5), np.float32)  # cv2 counts from the middle of pixel 0
-    fixed = [
-        np.rint(np.clip((2 * scale) * ring - shift, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32) for ring in rings
-    ]
-    cv2.fillPoly(double, fixed, 1, cv2.LINE_8, _SHIFT)
-    np.bitwise_and(double[::2, ::2], double[1::2, 1::2], out=bitmap[y1:y2, x1:x2])
-    return bitmap
+    # cv2 counts from the middle of pixel 0.
+    doubled = np.clip((2 * scale) * points - np.float32(0.5), -_FAR, _FAR)
+    fixed = np.rint(doubled * (1 << _SHIFT)).astype(np.int32)
+    pieces = [fixed[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+    spans = zip(filled, firsts.tolist(), counts, low.tolist(), high.tolist(), strict=True)
+    for i, first, count, (x1, y1), (x2, y2) in spans:
+        if x2 <= x1 or y2 <= y1:
+            continue
+        double: np.ndarray = np.zeros((2 * (y2 - y1), 2 * (x2 - x1)), np.uint8)
+        own = pieces[first : first + count]
+        own = [piece - np.array((2 * x1 << _SHIFT, 2 * y1 << _SHIFT), np.int32) for piece in own]
+        cv2.fillPoly(double, own, 1, cv2.LINE_8, _SHIFT)
+        np.bitwise_and(double[::2, ::2], double[1::2, 1::2], out=out[i, y1:y2, x1:x2])
 
 
 def mask_to_rings(mask: np.ndarray, origin: tuple[float, float] = (0.0, 0.0), tolerance_px: float = 0.5) -> Rings:
@@ -135,7 +168,7 @@ def merge_overlapping(rings: Rings) -> Rings:
     """Turn polygons whose union is a mask into rings of the even-odd rule: those that overlap are merged."""
     import cv2
 
-    if len(rings) < 2 or not _any_overlap(rings):
+    if len(rings) < 2 or not any_overlap(rings):
         return rings
     low = np.floor(np.min([r.min(0) for r in rings], 0))
     high = np.ceil(np.max([r.max(0) for r in rings], 0))
@@ -147,7 +180,8 @@ def merge_overlapping(rings: Rings) -> Rings:
     return mask_to_rings(canvas, (float(low[0]), float(low[1]))) or rings
 
 
-def _any_overlap(rings: Rings) -> bool:
+def any_overlap(rings: Rings) -> bool:
+    """Say whether a ring has a corner inside of another: only then is the union not what the even-odd rule fills."""
     import cv2
 
     bounds = [(*r.min(0), *r.max(0)) for r in rings]

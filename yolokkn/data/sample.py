@@ -13,6 +13,9 @@ Rings = tuple[np.ndarray, ...]  # closed polygons (n, 2) float32 x, y; filled by
 class Sample:
     """A picture with the objects in it; all fields of the objects have the same length M.
 
+    Coordinates are places between pixels: 0 is the outer edge of the first pixel, 0.5 its middle, the width the outer edge
+    of the last. Files' numbers are taken as they are where they mean that (COCO: boxes, polygons and keypoints alike).
+
     Attributes:
         image: (H, W, 3) uint8 BGR.
         boxes: (M, 4) float32 x1, y1, x2, y2 in pixels of the image.

@@ -154,9 +154,7 @@ def _coco_rows(sample: Sample, toy: ToySet) -> list[dict[str, Any]]:
         }
         if sample.keypoints is not None and toy.scene.class_names[int(sample.class_ids[i])] == PERSON:
             points = sample.keypoints[i]
-            # COCO counts keypoints by pixels: the middle of the first one is 0
-            shifted = np.where(points[:, 2:] > 0, points[:, :2] - 0.5, 0)
-            row["keypoints"] = np.column_stack([np.round(shifted, 1), points[:, 2]]).ravel().tolist()
+            row["keypoints"] = np.column_stack([np.round(points[:, :2], 1), points[:, 2]]).ravel().tolist()
             row["num_keypoints"] = int((points[:, 2] > 0).sum())
         rows.append(row)
     return rows

@@ -49,8 +49,9 @@ def prior_bias(head: HeadSpec, level: int, input_hw: tuple[int, int]) -> Tensor:
     that the first steps need not unlearn the background (Lin et al., RetinaNet, 2017, section 3.3).
     """
     stride = head.strides[level]
-    cells = max(1.0, input_hw[0] * input_hw[1] / stride**2)
-    some = min(0.5, _OBJECTS / cells)
+    a_cell = len(head.anchors[level]) if head.anchors is not None else 1
+    anchors = max(1.0, input_hw[0] * input_hw[1] / stride**2 * a_cell)
+    some = min(0.5, _OBJECTS / anchors)
     one_class = 0.6 / head.num_classes
     box = 1.0 if head.formula == "distance" else 0.0
     bias = torch.zeros(head.num_channels, device="cpu")

@@ -103,8 +103,7 @@ def collect_found_boxes(
     Raises:
         DataError: A picture is missing, unreadable or of another size, or no class of the model is the dataset's.
     """
-    categories = tuple(CocoCategory(i, name) for i, name in enumerate(class_names))
-    class_ids = map_model_classes(model, CocoDataset((), categories, ()), partial=True, verb="evaluate voc")
+    class_ids = map_class_names(model, class_names)
     columns: list[tuple[np.ndarray, ...]] = []
     for place, found in detect_all(model, paths, sizes_hw, advance, "evaluate voc"):
         found = found[np.array([int(c) in class_ids for c in found.class_ids], bool)]
@@ -112,6 +111,16 @@ def collect_found_boxes(
         columns.append((np.full(len(found), place), found.boxes, own_ids, found.scores))
     joined = [np.concatenate(column) for column in zip(*columns, strict=True)] if columns else [np.zeros(0, int)] * 4
     return FoundBoxes(*joined)
+
+
+def map_class_names(model: Model, class_names: Sequence[str]) -> dict[int, int]:
+    """Find the dataset's class id of each class that a model keeps, by its name; those that the dataset lacks have none.
+
+    Raises:
+        DataError: No class of the model is the dataset's.
+    """
+    categories = tuple(CocoCategory(i, name) for i, name in enumerate(class_names))
+    return map_model_classes(model, CocoDataset((), categories, ()), partial=True, verb="evaluate voc")
 
 
 def detect_all(

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 
 from yolokkn.data.datasets import Dataset
-from yolokkn.data.sample import Sample
+from yolokkn.data.rings import any_overlap, fill_rings
+from yolokkn.data.sample import Rings, Sample
 from yolokkn.evaluation.coco import CocoAnnotation, CocoCategory, CocoDataset, CocoImage, CocoMetrics, evaluate_coco
 from yolokkn.geometry import xywh_to_xyxy
 from yolokkn.models import Network
 from yolokkn.models.deployable import Deployable
-from yolokkn.ops import decode_rle
+from yolokkn.ops import decode_rle, encode_rle
 from yolokkn.runtime.backends.torch import TorchBackend
 from yolokkn.runtime.evaluate import coco_rows
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
 from yolokkn.training.distributed import World
-from yolokkn.types import Detections
+from yolokkn.types import Detections, Masks
 
 IOU_TYPES_OF_TASK = {
     "detect": ("bbox",),
@@ -133,7 +134,7 @@ class Validator:
         rows: list[dict[str, Any]] = []
         for index, sample in self._read(mine):
             if self._truth is None:
-                truths.append(truth_rows(sample, index + 1))
+                truths.append(truth_rows(sample, index + 1, self._dataset.areas(index)))
             rows += result_rows(model(sample.image), index + 1)
             advance()
         gathered = self._world.gather((truths, rows))
@@ -172,10 +173,7 @@ class Validator:
 def result_rows(detections: Detections, image_id: int) -> list[dict[str, Any]]:
     """Turn detections into COCO results whose category ids are class ids + 1; masks and keypoints where there are some."""
     classes = {int(c): int(c) + 1 for c in detections.class_ids}
-    rows = coco_rows(detections, image_id, classes)
-    if detections.masks is not None:
-        for row, other in zip(rows, coco_rows(detections, image_id, classes, "segm"), strict=True):
-            row["segmentation"] = other["segmentation"]
+    rows = coco_rows(detections, image_id, classes, "bbox" if detections.masks is None else "segm")
     if detections.keypoints is not None:
         for row, points in zip(rows, detections.keypoints, strict=True):
             row["keypoints"] = points.astype(np.float64).ravel().tolist()
@@ -202,22 +200,34 @@ def detections_of(
     )
 
 
-def truth_rows(sample: Sample, image_id: int) -> tuple[CocoImage, list[dict[str, Any]]]:
-    """Turn the objects of a sample into the values of COCO annotations, all but their ids."""
+def truth_rows(
+    sample: Sample, image_id: int, areas: np.ndarray | None = None
+) -> tuple[CocoImage, list[dict[str, Any]]]:
+    """Turn the objects of a sample into the values of COCO annotations, all but their ids.
+
+    Args:
+        sample: As `Dataset.load` gives it.
+        image_id: Its number.
+        areas: (M,) the objects' areas as `Dataset.areas` gives them; where they are not known, a mask's pixels count,
+            else the box.
+    """
     height, width = sample.image.shape[:2]
     rows = []
     for i, (x1, y1, x2, y2) in enumerate(sample.boxes.astype(np.float64).tolist()):
-        rings = sample.masks[i] if sample.masks is not None else ()
+        area, segmentation = (x2 - x1) * (y2 - y1), [[x1, y1, x2, y1, x2, y2, x1, y2]]
+        if sample.masks is not None and sample.masks[i]:
+            area, segmentation = _mask(sample.masks[i], (height, width))
+        if areas is not None and np.isfinite(areas[i]):
+            area = float(areas[i])
         points: np.ndarray | None = sample.keypoints[i].astype(np.float64) if sample.keypoints is not None else None
-        polygons = [ring.astype(np.float64).ravel().tolist() for ring in rings if len(ring) >= 3]
         rows.append(
             {
                 "image_id": image_id,
                 "category_id": int(sample.class_ids[i]) + 1,
                 "box_xywh": (x1, y1, x2 - x1, y2 - y1),
-                "area": _area(rings) if polygons else (x2 - x1) * (y2 - y1),
+                "area": area,
                 "is_crowd": bool(sample.ignored[i]),
-                "segmentation": polygons or [[x1, y1, x2, y1, x2, y2, x1, y2]],
+                "segmentation": segmentation,
                 "keypoints": None if points is None else tuple(points.ravel().tolist()),
                 "num_keypoints": 0 if points is None else int((points[:, 2] > 0).sum()),
             }
@@ -237,10 +247,14 @@ def build_truth(pictures: Iterable[tuple[CocoImage, list[dict[str, Any]]]], clas
     )
 
 
-def _area(rings: Sequence[np.ndarray]) -> float:
-    """Area of polygons by the shoelace formula, holes (rings of the other sense) taken off."""
-    total = 0.0
-    for ring in rings:
-        x, y = ring.astype(np.float64).T
-        total += float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
-    return abs(total)
+def _mask(rings: Rings, hw: tuple[int, int]) -> tuple[float, Any]:
+    """Return the area of a mask and what COCO calls its segmentation.
+
+    Rings are even-odd, COCO's polygons are joined: those with holes become run lengths.
+    """
+    bitmap = fill_rings(rings, hw)
+    area = float(np.count_nonzero(bitmap))
+    if not any_overlap(rings):
+        # A thousandth of a pixel gives the file's own digits back: COCO's filling rounds, and float32 is off by less.
+        return area, [np.round(ring.astype(np.float64), 3).ravel().tolist() for ring in rings]
+    return area, encode_rle(Masks(bitmap.ravel(), np.array([[0, 0, hw[1], hw[0]]], np.int32), hw))[0]

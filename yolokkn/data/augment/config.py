@@ -18,7 +18,8 @@ class AugmentConfig:
         zoom: Size of a mosaic's pictures, times `scale`'s factor: 1 shows them as large as alone and cut, 0.5 all of them
             whole; smaller objects, and more of them, teach small networks faster.
         mixup: Share of pictures blended with another.
-        copy_paste: Share of pictures that get objects of another picture by their masks.
+        copy_paste: Share of pictures that get objects of another picture by their masks; for data with masks only (the
+            tasks segment and segment-pose).
         degrees: Rotation, up to this many degrees either way.
         translate: Shift, up to this part of the sides either way.
         scale: Size, factor 1 - scale to 1 + scale.
@@ -32,8 +33,8 @@ class AugmentConfig:
         blur: Share blurred a little.
         noise: Share with some noise.
         jpeg: Share compressed as JPEG of quality 40 to 90.
-        min_box_px: Boxes with a shorter side go.
-        min_visible: Boxes of which less than this part is left go.
+        min_box_px: Boxes with a shorter side go, but for ignored ones.
+        min_visible: Boxes of which less than this part is left go, but for ignored ones.
         mosaic_until: From this epoch on no mosaic, mixup or copy-paste; None: always.
         pad_value: What surrounds pictures.
 

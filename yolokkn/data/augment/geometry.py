@@ -115,8 +115,7 @@ def warp_onto(canvas: np.ndarray, image: np.ndarray, matrix: np.ndarray, visible
     Returns:
         The matrix that holds, or None where nothing was painted.
     """
-    straight = not (matrix[0, 1] or matrix[1, 0] or matrix[2, 0] or matrix[2, 1])
-    if straight and matrix[0, 0] > 0 and matrix[1, 1] > 0:
+    if _is_straight(matrix):
         return _resize_onto(canvas, image, matrix, visible)
     return _warp_onto(canvas, image, matrix, visible)
 
@@ -169,16 +168,11 @@ def _warp_onto(canvas: np.ndarray, image: np.ndarray, matrix: np.ndarray, visibl
 def move_labels(
     sample: Sample, matrix: np.ndarray, visible: Region, hw: tuple[int, int], config: AugmentConfig
 ) -> Sample:
-    """Move the labels of a picture: cut to its visible part, moved, cut to the canvas; too small ones go.
+    """Move the labels of a picture: cut to its visible part, moved, cut to the canvas; too small ones go, ignored ones stay.
 
     Boxes follow their masks where they have one, else the moved corners. The image of the result is empty.
     """
-    low, high = np.array(visible[:2], np.float32), np.array(visible[2:], np.float32)
-    limit = np.array((hw[1], hw[0]), np.float32)
-    boxes = sample.boxes
-    cut = np.concatenate((np.maximum(boxes[:, :2], low), np.minimum(boxes[:, 2:], high)), 1)
-    moved = move_boxes(np.concatenate((cut[:, :2], np.maximum(cut[:, 2:], cut[:, :2])), 1), matrix)
-    placed = np.concatenate((np.maximum(moved[:, :2], 0), np.minimum(moved[:, 2:], limit)), 1)
+    placed, whole = _place_boxes(sample.boxes, matrix, visible, hw)
     masks = None
     if sample.masks is not None:
         masks = tuple(move_masks(sample.masks, matrix, visible, hw))
@@ -188,11 +182,13 @@ def move_labels(
                 placed[i, :2], placed[i, 2:] = points.min(0), points.max(0)
             elif sample.masks[i]:
                 placed[i] = 0  # none of its mask is left
-    visible_part = _areas(cut) / np.maximum(_areas(boxes), 1e-6) * _areas(placed) / np.maximum(_areas(moved), 1e-6)
-    kept = (placed[:, 2:] - placed[:, :2] >= config.min_box_px).all(1) & (visible_part >= config.min_visible)
+    sides = placed[:, 2:] - placed[:, :2]
+    kept = (sides >= config.min_box_px).all(1) & (sides[:, 0] * sides[:, 1] >= config.min_visible * whole)
+    if sample.ignored.any():
+        kept |= sample.ignored & (sides > 0).all(1)  # what is left of a crowd must not become background
     keypoints = None
     if sample.keypoints is not None:
-        keypoints = _move_keypoints(sample.keypoints[kept], matrix, low, high, limit)
+        keypoints = _move_keypoints(sample.keypoints[kept], matrix, visible, hw)
     return Sample(
         image=sample.image[:0],
         boxes=placed[kept],
@@ -202,6 +198,45 @@ def move_labels(
         ignored=sample.ignored[kept],
         image_id=sample.image_id,
     )
+
+
+def _is_straight(matrix: np.ndarray) -> bool:
+    """Whether a move neither turns nor mirrors."""
+    turns = matrix[0, 1] or matrix[1, 0] or matrix[2, 0] or matrix[2, 1]
+    return bool(not turns and matrix[0, 0] > 0 and matrix[1, 1] > 0)
+
+
+def _seen_region(matrix: np.ndarray, visible: Region, hw: tuple[int, int]) -> Region:
+    """Return where on the canvas the visible part of a picture lies, after a straight move."""
+    (gain_x, _, shift_x), (_, gain_y, shift_y) = matrix[:2].tolist()
+    return (
+        max(visible[0] * gain_x + shift_x, 0.0),
+        max(visible[1] * gain_y + shift_y, 0.0),
+        min(visible[2] * gain_x + shift_x, float(hw[1])),
+        min(visible[3] * gain_y + shift_y, float(hw[0])),
+    )
+
+
+def _place_boxes(
+    boxes: np.ndarray, matrix: np.ndarray, visible: Region, hw: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move boxes and cut them to what is seen: (M, 4) float32, and the areas (M,) that they would have uncut.
+
+    A straight move keeps boxes boxes: moved first and cut once. Otherwise the part of a box that is visible is moved, so
+    that what is outside of it does not widen the bounds.
+    """
+    if _is_straight(matrix):
+        gains, shifts = matrix[(0, 1, 0, 1), (0, 1, 0, 1)], matrix[(0, 1, 0, 1), 2]
+        moved = boxes * gains.astype(np.float32) + shifts.astype(np.float32)
+        region = np.array(_seen_region(matrix, visible, hw), np.float32)
+        placed = np.minimum(np.maximum(moved, region[[0, 1, 0, 1]]), region[[2, 3, 2, 3]])
+        return placed, _areas(moved)
+    low, high = np.array(visible[:2], np.float32), np.array(visible[2:], np.float32)
+    limit = np.array((hw[1], hw[0]), np.float32)
+    cut = np.concatenate((np.maximum(boxes[:, :2], low), np.minimum(boxes[:, 2:], high)), 1)
+    moved = move_boxes(np.concatenate((cut[:, :2], np.maximum(cut[:, 2:], cut[:, :2])), 1), matrix)
+    placed = np.concatenate((np.maximum(moved[:, :2], 0), np.minimum(moved[:, 2:], limit)), 1)
+    return placed, _areas(moved) * _areas(boxes) / np.maximum(_areas(cut), 1e-6)
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
@@ -222,6 +257,8 @@ def move_masks(masks: Sequence[Rings], matrix: np.ndarray, visible: Region, hw: 
     points = np.concatenate(rings)
     moved = move_points(points, matrix)
     frame = (0.0, 0.0, float(hw[1]), float(hw[0]))
+    straight = _is_straight(matrix)
+    region = _seen_region(matrix, visible, hw) if straight else frame
     away, whole = _compare(points, starts, visible)
     away_after, whole_after = _compare(moved, starts, frame)
     whole = (whole & whole_after).tolist()
@@ -234,8 +271,11 @@ def move_masks(masks: Sequence[Rings], matrix: np.ndarray, visible: Region, hw: 
             if whole[place]:
                 kept.append(moved[starts[place] : ends[place]])
             elif not away[place]:
-                cut = clip_ring(ring, visible)
-                cut = clip_ring(move_points(cut, matrix), frame) if len(cut) else cut
+                if straight:
+                    cut = clip_ring(moved[starts[place] : ends[place]], region)
+                else:
+                    cut = clip_ring(ring, visible)
+                    cut = clip_ring(move_points(cut, matrix), frame) if len(cut) else cut
                 if len(cut):
                     kept.append(cut)
             place += 1
@@ -250,9 +290,9 @@ def _compare(points: np.ndarray, starts: np.ndarray, region: Region) -> tuple[np
     return ((low >= last) | (high <= first)).any(1), ((low >= first) & (high <= last)).all(1)
 
 
-def _move_keypoints(
-    keypoints: np.ndarray, matrix: np.ndarray, low: np.ndarray, high: np.ndarray, limit: np.ndarray
-) -> np.ndarray:
+def _move_keypoints(keypoints: np.ndarray, matrix: np.ndarray, visible: Region, hw: tuple[int, int]) -> np.ndarray:
+    low, high = np.array(visible[:2], np.float32), np.array(visible[2:], np.float32)
+    limit = np.array((hw[1], hw[0]), np.float32)
     out: np.ndarray = np.zeros_like(keypoints)
     xy = keypoints[..., :2]
     moved = move_points(xy, matrix)

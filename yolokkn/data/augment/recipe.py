@@ -34,8 +34,16 @@ def augment(
         hw: Height and width of the result.
         config: What is done, and how much.
         flip_pairs: Keypoints that change places in a mirror.
+
+    Raises:
+        ValueError: copy_paste is asked for, and the samples have no masks to copy by.
     """
     sample = _place(load, index, pictures, rng, hw, config)
+    if config.copy_paste and sample.masks is None:
+        raise ValueError(
+            f"augment: copy_paste must be 0 for samples without masks, got {config.copy_paste:g}; "
+            "open the dataset for the task segment or segment-pose"
+        )
     if config.copy_paste and rng.random() < config.copy_paste:
         sample = copy_paste(sample, load(_draw(pictures, rng)), rng, config)
     if config.mixup and rng.random() < config.mixup:

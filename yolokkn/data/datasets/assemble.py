@@ -64,10 +64,15 @@ class Assembly:
         self.found = found
         self._kind, self._where = kind, where
         self._ids: list[str] = []
+        self._split_keys: list[str] = []
         self._paths: list[Path] = []
 
     def pictures(
-        self, image_ids: Sequence[str], paths: Sequence[Path], labelled_hw: Sequence[tuple[int, int] | None]
+        self,
+        image_ids: Sequence[str],
+        paths: Sequence[Path],
+        labelled_hw: Sequence[tuple[int, int] | None],
+        split_keys: Sequence[str] | None = None,
     ) -> None:
         """Look at the picture files; those that are missing or broken are left out.
 
@@ -75,6 +80,7 @@ class Assembly:
             image_ids: What the dataset calls them.
             paths: Their files.
             labelled_hw: The sizes that the labels are for; None: relative, or unknown.
+            split_keys: Their own names, where the ids depend on what else is in the set.
         """
         looked = inspect_pictures(paths, self.options.check)
         for place, (path, (hw, wrong)) in enumerate(zip(paths, looked, strict=True)):
@@ -93,6 +99,7 @@ class Assembly:
                 want = hw
             self.kept.append(place)
             self._ids.append(image_ids[place])
+            self._split_keys.append((split_keys or image_ids)[place])
             self._paths.append(path)
             self.sizes_hw.append(want or hw or (0, 0))
 
@@ -118,4 +125,5 @@ class Assembly:
             task=self.options.task,
             keypoint_names=self.keypoint_names,
             flip_pairs=flip_pairs,
+            split_keys=tuple(self._split_keys),
         )

@@ -63,6 +63,8 @@ class Dataset:
         keypoint_names: Name of each keypoint; empty without keypoints.
         flip_pairs: Keypoints that change places in a mirror.
         weights: (N,) float64: how often each picture comes in an epoch of training; 1 by default.
+        split_keys: What `split_by_hash` goes by: a picture's own name (COCO's image id, the file's name without its
+            ending, for MOTChallenge with its sequence), whatever else is in the set; the image ids by default.
     """
 
     class_names: tuple[str, ...]
@@ -75,6 +77,15 @@ class Dataset:
     keypoint_names: tuple[str, ...] = ()
     flip_pairs: tuple[tuple[int, int], ...] = ()
     weights: np.ndarray | None = None
+    split_keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.split_keys:
+            object.__setattr__(self, "split_keys", self.image_ids)
+        if len(self.split_keys) != len(self.image_ids):
+            raise ValueError(
+                f"Dataset: split_keys must have the length of image_ids ({len(self.image_ids)}), got {len(self.split_keys)}"
+            )
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -123,6 +134,10 @@ class Dataset:
             image_id=self.image_ids[index],
         )
 
+    def areas(self, index: int) -> np.ndarray | None:
+        """Return what the files say of the areas of a picture's objects, in pixels of its own size; NaN where nothing."""
+        return None if self.labels.areas is None else self.labels.areas[self.labels.rows(index)]
+
     def subset(self, chosen: Sequence[int] | np.ndarray) -> Dataset:
         """Return some pictures, in the order given; a boolean array selects as in NumPy."""
         places = np.arange(len(self))[np.asarray(chosen)] if len(chosen) else np.zeros(0, np.int64)
@@ -132,6 +147,7 @@ class Dataset:
             paths=tuple(self.paths[i] for i in places),
             sizes_hw=self.sizes_hw[places],
             weights=None if self.weights is None else self.weights[places],
+            split_keys=tuple(self.split_keys[i] for i in places),
         )
 
     def weighted(self, weight: float) -> Dataset:
@@ -277,11 +293,14 @@ def concat(datasets: Sequence[Dataset], weights: Sequence[float] | None = None) 
         weights=np.concatenate([np.ones(len(d)) if d.weights is None else d.weights for d in datasets])
         if weighted
         else None,
+        split_keys=tuple(key for d in datasets for key in d.split_keys),
     )
 
 
 def split_by_hash(dataset: Dataset, fifth: int = 0, parts: int = 5) -> tuple[Dataset, Dataset]:
     """Set a fixed part aside by a hash of the pictures' names: the same pictures on every machine, whatever is added.
+
+    Pictures of one name (in several folders, or sets put together) fall into the same part.
 
     Args:
         dataset: What is divided.
@@ -297,10 +316,10 @@ def split_by_hash(dataset: Dataset, fifth: int = 0, parts: int = 5) -> tuple[Dat
     """
     if not 0 <= fifth < parts:
         raise ValueError(f"split_by_hash: fifth must be within 0 and {parts - 1}, got {fifth}")
-    aside = np.array([hash_part(i, parts) == fifth for i in dataset.image_ids], bool)
+    aside = np.array([hash_part(key, parts) == fifth for key in dataset.split_keys], bool)
     return dataset.subset(np.flatnonzero(~aside)), dataset.subset(np.flatnonzero(aside))
 
 
-def hash_part(image_id: str, parts: int) -> int:
-    """Return the part that a picture falls into, by the SHA-256 of its id."""
-    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") % parts
+def hash_part(key: str, parts: int) -> int:
+    """Return the part that a picture falls into, by the SHA-256 of its key."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % parts

@@ -165,6 +165,7 @@ class _Reader:
             issues.add("broken labels", where, f"bbox {str(annotation.get('bbox'))[:60]}", "dropped")
             return
         x, y, w, h = box
+        area = _numbers([annotation.get("area")])
         self._assembly.labels.add(
             where,
             self._class_of[category],
@@ -172,6 +173,7 @@ class _Reader:
             rings=self._rings(where, annotation.get("segmentation"), hw) if self._segment else (),
             keypoints=self._keypoints(where, annotation) if self._num_keypoints else None,
             ignored=bool(annotation.get("iscrowd", 0)),
+            area=area[0] if area and area[0] >= 0 else None,
         )
 
     def _rings(self, where: str, segmentation: Any, hw: tuple[int, int]) -> Rings:

@@ -28,6 +28,8 @@ class LabelTable:
         points: (P, 2) float32.
         keypoints: (M, K, 3) float32, or None.
         relative: (N,) bool: coordinates are within 0 and 1 of the picture's sides.
+        areas: (M,) float64: what the file says each object's area is, in pixels, NaN where it does not; None where the
+            format has no areas.
     """
 
     offsets: np.ndarray
@@ -39,6 +41,7 @@ class LabelTable:
     points: np.ndarray
     keypoints: np.ndarray | None
     relative: np.ndarray
+    areas: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -81,6 +84,7 @@ class LabelBuilder:
         self._ignored: list[bool] = []
         self._rings: list[Rings] = []
         self._keypoints: list[np.ndarray] = []
+        self._areas: list[float] = []
         self._limit = (np.inf, np.inf)
         self._seen: set[tuple[int, ...]] = set()
 
@@ -105,6 +109,7 @@ class LabelBuilder:
         rings: Rings = (),
         keypoints: np.ndarray | None = None,
         ignored: bool = False,
+        area: float | None = None,
     ) -> bool:
         """Add an object to the current picture.
 
@@ -115,6 +120,7 @@ class LabelBuilder:
             rings: Its mask.
             keypoints: (K, 3).
             ignored: A crowd or "difficult".
+            area: In pixels, where the file says it.
 
         Returns:
             Whether it was taken.
@@ -131,6 +137,7 @@ class LabelBuilder:
         self._boxes.append(kept)
         self._class_ids.append(class_id)
         self._ignored.append(ignored)
+        self._areas.append(np.nan if area is None else area)
         self._rings.append(self._clipped_rings(rings))
         if self._num_keypoints:
             self._keypoints.append(self._checked_keypoints(where, keypoints))
@@ -204,6 +211,7 @@ class LabelBuilder:
             if self._num_keypoints
             else None,
             relative=np.array(self._relative, bool),
+            areas=None if np.isnan(self._areas).all() else np.array(self._areas, np.float64),
         )
 
 
@@ -234,6 +242,7 @@ def select_objects(
         points=table.points[points],
         keypoints=None if table.keypoints is None else table.keypoints[rows],
         relative=relative,
+        areas=None if table.areas is None else table.areas[rows],
     )
 
 
@@ -266,6 +275,9 @@ def join_tables(tables: Sequence[LabelTable]) -> LabelTable:
             t.keypoints if t.keypoints is not None else np.zeros((len(t.boxes), k, 3), np.float32) for t in tables
         )
         keypoints = np.concatenate(list(blanks))
+    areas = None
+    if any(t.areas is not None for t in tables):
+        areas = np.concatenate([np.full(len(t.boxes), np.nan) if t.areas is None else t.areas for t in tables])
     return LabelTable(
         offsets=chain("offsets"),
         boxes=np.concatenate([t.boxes for t in tables]),
@@ -276,4 +288,5 @@ def join_tables(tables: Sequence[LabelTable]) -> LabelTable:
         points=np.concatenate([t.points for t in tables]),
         keypoints=keypoints,
         relative=np.concatenate([t.relative for t in tables]),
+        areas=areas,
     )

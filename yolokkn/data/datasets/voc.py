@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,14 +50,16 @@ def open_voc(where: Path, options: Options) -> Dataset:
         DataError: There is no such split.
     """
     members = _members(where, options.split)
-    texts = [_read(year / "Annotations" / f"{name}.xml") for year, name in members]
-    names = options.names or _class_names(where)
+    files = [year / "Annotations" / f"{name}.xml" for year, name in members]
+    read = {file: _read(file) for file in files}
+    texts = [read[file] for file in files]
+    names = options.names or _class_names(where, read)
     years = dict.fromkeys(str(year.relative_to(where)) for year, _ in members)
     assembly = Assembly("voc", where, options, f"ImageSets of {', '.join(years)}", names)
     several = len(years) > 1
     ids = [f"{year.name}/{name}" if several else name for year, name in members]
     paths = [_picture(year, name) for year, name in members]
-    assembly.pictures(ids, paths, [text.hw for text in texts])
+    assembly.pictures(ids, paths, [text.hw for text in texts], [name for _, name in members])
     for place, hw in zip(assembly.kept, assembly.sizes_hw, strict=True):
         assembly.labels.start_picture(hw if hw[0] else None)
         _add(assembly, texts[place])
@@ -147,11 +150,12 @@ def _members(where: Path, split: str) -> list[tuple[Path, str]]:
     raise DataError(f"open_dataset: {where}: split must be one of {', '.join(sets[:20])}, got {split!r}")
 
 
-def _class_names(where: Path) -> tuple[str, ...]:
+def _class_names(where: Path, read: Mapping[Path, _Annotation]) -> tuple[str, ...]:
     """Return VOC's 20 names where they are enough, else all names of all files, sorted: splits agree."""
     found: set[str] = set()
     for year in _years(where):
         for file in (year / "Annotations").glob("*.xml"):
-            found |= {(thing.findtext("name") or "").strip() for thing in _read(file).objects}
+            content = read.get(file) or _read(file)
+            found |= {(thing.findtext("name") or "").strip() for thing in content.objects}
     found.discard("")
     return VOC20 if found <= set(VOC20) else tuple(sorted(found))

@@ -65,7 +65,7 @@ def open_yolo(where: Path, options: Options) -> Dataset:
     ids = [path.stem for path in paths]
     if len(set(ids)) < len(ids):
         ids = [str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in paths]
-    assembly.pictures(ids, paths, [None] * len(paths))
+    assembly.pictures(ids, paths, [None] * len(paths), [path.stem for path in paths])
     for place in assembly.kept:
         assembly.labels.start_picture(None, relative=True)
         _read_labels(labels[place], assembly, shape)
