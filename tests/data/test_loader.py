@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -226,3 +228,10 @@ def test_partners_of_a_mosaic_come_by_their_weight(tmp_path):
     loader = build_loader([common, never], batch_size=4, imgsz=64, augment=AugmentConfig(mosaic9=0.5), workers=0)
     classes = [int(c) for batch in loader for c in batch.targets.class_ids]
     assert classes and set(classes) == {0}
+
+
+def test_worker_processes_leave_no_signal_handler_behind(tmp_path):
+    dataset = open_dataset(write_yolo(tmp_path, ["0 .5 .5 .5 .5\n"] * 4, yaml="names: [cat, dog]\n"))
+    before = signal.getsignal(signal.SIGCHLD)
+    loader = build_loader(dataset, batch_size=2, imgsz=64, workers=1, worker_kind="process", shuffle=False)
+    assert len(list(loader)) == 2 and signal.getsignal(signal.SIGCHLD) is before

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 import signal
+import threading
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,20 +85,20 @@ class Loader:
             return (maker[batch] for batch in batches)
         if self._worker_kind == "thread":
             return self._by_threads(maker, batches)
-        return iter(
-            DataLoader(
-                maker,
-                batch_size=None,
-                sampler=batches,
-                num_workers=min(self.workers, max(len(batches), 1)),
-                prefetch_factor=self._prefetch,
-                collate_fn=_as_it_is,
-                worker_init_fn=_start_worker,
-                generator=torch.Generator(),  # else each epoch draws from torch's own, with workers and not without
-                multiprocessing_context="fork",
-                pin_memory=self._pin_memory,
-            )
+        loader = DataLoader(
+            maker,
+            batch_size=None,
+            sampler=batches,
+            num_workers=min(self.workers, max(len(batches), 1)),
+            prefetch_factor=self._prefetch,
+            collate_fn=_as_it_is,
+            worker_init_fn=_start_worker,
+            generator=torch.Generator(),  # else each epoch draws from torch's own, with workers and not without
+            multiprocessing_context="fork",
+            pin_memory=self._pin_memory,
         )
+        with _kept_child_handler():
+            return iter(loader)
 
     def _by_threads(self, maker: BatchMaker, batches: Sequence[int]) -> Iterator[Batch]:
         import cv2
@@ -115,6 +117,20 @@ class Loader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             cv2.setNumThreads(threads_before)
+
+
+@contextmanager
+def _kept_child_handler() -> Iterator[None]:
+    """Keep the process's SIGCHLD handler: torch leaves its own behind, which then runs for every child of the program.
+
+    A worker that dies is noticed without it, within seconds, when the next batch is waited for.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGCHLD, before)
 
 
 def _as_it_is(batch: Batch) -> Batch:
