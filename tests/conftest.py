@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,14 @@ def shared_data() -> Path:
 def op(request: pytest.FixtureRequest):
     """Each implementation of the ops in turn: a module or package with the doors' names."""
     return ops.reference if request.param == "reference" else ops
+
+
+@pytest.fixture
+def little_memory():
+    """Allow 1 GiB of memory more than there is now: a giant allocation is a MemoryError, which no test accepts."""
+    with open("/proc/self/statm") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (now + (1 << 30), limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)

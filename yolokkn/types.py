@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
+
+Task = Literal["detect", "segment", "pose", "segment-pose"]
+TASKS: tuple[str, ...] = get_args(Task)
+"""What a network tells of each object: its box always, its mask, its keypoints."""
 
 _NO_TIMES: Mapping[str, float] = MappingProxyType({})
 

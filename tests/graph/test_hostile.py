@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 
 import numpy as np
@@ -18,16 +17,7 @@ from yolokkn.graph.darknet_layers import plan_network
 HEAD = TINY[TINY.index("[yolo]") :]
 
 
-@pytest.fixture(autouse=True)
-def little_memory():
-    """Allow 1 GiB of memory more than there is now: a giant allocation is a MemoryError, which no test accepts."""
-    with open("/proc/self/statm") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (now + (1 << 30), limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, limits)
-
+pytestmark = pytest.mark.usefixtures("little_memory")
 
 CRAFTED = [
     (TINY.replace("filters=6", "filters=1000000000", 1), r":6: |\[convolutional\] filters must be an integer from 1"),

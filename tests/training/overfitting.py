@@ -16,9 +16,10 @@ from yolokkn.ops import pairwise_iou
 from yolokkn.training.config import TrainConfig, read_config
 from yolokkn.training.distributed import World
 from yolokkn.training.losses import build_loss
+from yolokkn.training.network_model import network_model
 from yolokkn.training.schedule import plan_schedule
 from yolokkn.training.stepper import Stepper
-from yolokkn.training.validate import build_truth, result_rows, runtime_model, truth_rows
+from yolokkn.training.validate import build_truth, result_rows, truth_rows
 
 CLASS_NAMES = ("square", "disc")
 SIDE = 96
@@ -112,7 +113,7 @@ def is_learnt(network, batch: Batch) -> bool:
 
 def measure(network, samples: list[Sample]) -> float:
     """Return the AP50 of a network on pictures."""
-    model = runtime_model(network, score_threshold=0.05, iou_threshold=0.6)
+    model = network_model(network, score_threshold=0.05, iou_threshold=0.6)
     truth = build_truth([truth_rows(s, i + 1) for i, s in enumerate(samples)], CLASS_NAMES)
     rows = [row for i, s in enumerate(samples) for row in result_rows(model(s.image), i + 1)]
     return evaluate_coco(truth, rows)["AP50"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import pickle
-import resource
 
 import numpy as np
 import pytest
@@ -18,17 +17,6 @@ from yolokkn.deploy import load_checkpoint_model, load_network
 from yolokkn.errors import ModelError
 from yolokkn.training.checkpoint import load_checkpoint, save_checkpoint
 from yolokkn.training.safetensors_file import MAX_HEADER_BYTES, read_safetensors
-
-
-@pytest.fixture
-def little_memory():
-    """Allow 1 GiB of memory more than there is now: a giant allocation is a MemoryError, which no test accepts."""
-    with open("/proc/self/statm") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (now + (1 << 30), limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def test_the_payloads_would_run(tmp_path):

@@ -12,8 +12,8 @@ from yolokkn.cli import data_toy
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, EXIT_USAGE, Parser, flag, positive, run_verb, size, words
 from yolokkn.errors import did_you_mean
 from yolokkn.files import refuse_existing, write_atomically
+from yolokkn.types import TASKS
 
-TASKS = ("detect", "segment", "pose", "segment-pose")
 ACTIONS = {
     "check": "open a data set and say what is in it, and what is wrong with it",
     "preview": "draw some of its pictures with their labels into a PNG",

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from yolokkn.geometry import Letterbox
 
+MASK_STRIDE = 4  # input pixels per cell of masks and of the prototypes that they are compared with
+
 
 @dataclass(frozen=True)
 class Targets:

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from yolokkn.data.batch import Batch, Targets
+from yolokkn.data.batch import MASK_STRIDE, Batch, Targets
 from yolokkn.data.rings import fill_masks
 from yolokkn.data.sample import Sample
 from yolokkn.geometry import Letterbox
-
-MASK_STRIDE = 4
 
 
 def collate(

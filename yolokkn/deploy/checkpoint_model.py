@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ import torch
 from torch import Tensor
 
 from yolokkn.errors import ModelError
-from yolokkn.models import Deployable, ModelSpec, Network, build_model
-from yolokkn.runtime.backends.torch import TorchBackend
-from yolokkn.runtime.load import load
+from yolokkn.models import ModelSpec, Network, build_model
 from yolokkn.runtime.model import Model
 from yolokkn.training.checkpoint import MODEL, Checkpoint, load_checkpoint
+from yolokkn.training.network_model import network_model
 
 
 def set_threads(threads: int) -> None:
@@ -73,31 +71,6 @@ def check_weights(name: str, wanted: Mapping[str, Tensor], given: Mapping[str, T
             raise ModelError(f"{name}: {key} must be of a kind with {wanted[key].dtype}, got {tensor.dtype}")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ModelError(f"{name}: {key} must be finite, got NaN or infinity: the training had failed")
-
-
-def network_model(
-    network: Network,
-    *,
-    name: str = "network",
-    device: str = "cpu",
-    imgsz: tuple[int, int] | None = None,
-    **options: Any,
-) -> Model:
-    """Put a network behind the runtime, as the file exported from it would be.
-
-    Args:
-        network: It is copied, not changed.
-        name: For messages.
-        device: Where it runs: "cpu", "cuda" ...
-        imgsz: Height and width of the input; the network's own by default.
-        **options: As `yolokkn.load` takes them: score_threshold, multi_label ...
-    """
-    size = imgsz or network.spec.imgsz
-    deployable = Deployable(network, size)
-    backend = TorchBackend(
-        deployable, input_hw=size, device=device, output_names=deployable.output_names, metadata=deployable.metadata()
-    )
-    return replace(load(backend, **options), name=name)
 
 
 def load_checkpoint_model(

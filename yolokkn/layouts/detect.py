@@ -12,6 +12,7 @@ from yolokkn.layouts.metadata import ModelFacts
 from yolokkn.layouts.queries import RfDetrLayout, RtDetrLayout
 from yolokkn.layouts.rows import V5Layout, V5SegLayout, V6Layout, YoloxDecodedLayout, YoloxLayout
 from yolokkn.layouts.tables import DeepStreamLayout, EfficientNmsLayout, TableLayout, TablePoseLayout, TableSegLayout
+from yolokkn.types import TASKS
 
 LAYOUTS = {
     cls.name: cls
@@ -26,8 +27,6 @@ ALIASES = {
     "v7": "v5", "v9": "v8", "v11": "v8", "v12": "v8", "v26": "v8", "11": "v8", "12": "v8", "26": "v8",
     "v10": "end2end", "nms": "end2end", "dfine": "rtdetr", "deim": "rtdetr",
 }  # fmt: skip
-
-_KNOWN_TASKS = ("detect", "segment", "pose", "segment-pose")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def choose_layout(signature: ModelSignature, facts: ModelFacts, layout: str | No
         return _named(signature, facts, layout, f"--layout {layout}")
     if facts.layout in LAYOUTS or facts.layout in ALIASES:  # a foreign key of this name may mean anything
         return _named(signature, facts, facts.layout, f"the metadata says layout {facts.layout}")
-    if facts.task is not None and facts.task not in _KNOWN_TASKS:
+    if facts.task is not None and facts.task not in TASKS:
         what = {"obb": "rotated boxes", "classify": "classifiers"}.get(facts.task, f"models of task {facts.task!r}")
         raise LayoutError(f"{signature.name}: {what} are not supported; seen: {_seen(signature)}")
     found = _fitting(signature, facts)

@@ -9,7 +9,8 @@ from yolokkn.errors import did_you_mean
 from yolokkn.models import yolo_fastest, yolov3, yolovkkn, yolovkkn2
 from yolokkn.models.darknet import DarknetNetwork
 from yolokkn.models.network import Network
-from yolokkn.models.spec import ModelSpec, Task
+from yolokkn.models.spec import ModelSpec
+from yolokkn.types import Task
 
 SpecFactory = Callable[..., ModelSpec]
 

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from yolokkn._version import __version__
 from yolokkn.models.fuse import fuse
 from yolokkn.models.network import Network
-from yolokkn.models.outputs import AnchorGrid, HeadSpec
+from yolokkn.models.outputs import MAX_LOG_SIZE, AnchorGrid, HeadSpec
 
 _DECODED = {"detect": "v8", "segment": "v8-seg", "pose": "v8-pose", "segment-pose": "v8-seg-pose"}
 _RAW = {"v5": "v5-raw", "darknet": "darknet"}
-_MAX_LOG_SIZE = 10.0  # as `decode_boxes` has it
 
 
 class Deployable(nn.Module):
@@ -168,7 +167,7 @@ def _decode_boxes(box: Tensor, head: HeadSpec, where: _Layout) -> Tensor:
     if head.formula == "darknet":
         scale = where.scale_xy
         xy = xy.sigmoid() * scale - (scale - 1) / 2
-        wh = wh.clamp(max=_MAX_LOG_SIZE).exp()
+        wh = wh.clamp(max=MAX_LOG_SIZE).exp()
     else:
         xy = xy.sigmoid() * 2 - 0.5
         wh = (wh.sigmoid() * 2) ** 2

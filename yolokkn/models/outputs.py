@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 BoxFormula = Literal["darknet", "v5", "distance"]
+MAX_LOG_SIZE = 10.0  # of a darknet box to its anchor: further out, exp() would leave what a float16 can hold
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def decode_boxes(outputs: HeadOutputs) -> Tensor:
     if outputs.spec.formula == "darknet":
         scale = grid.scale_xy[:, None]
         center = (raw[..., :2].sigmoid() * scale - (scale - 1) / 2 + grid.cells) * stride
-        size = raw[..., 2:].clamp(max=10.0).exp() * grid.anchors_wh
+        size = raw[..., 2:].clamp(max=MAX_LOG_SIZE).exp() * grid.anchors_wh
     else:
         center = (raw[..., :2].sigmoid() * 2 - 0.5 + grid.cells) * stride
         size = (raw[..., 2:].sigmoid() * 2) ** 2 * grid.anchors_wh

@@ -6,16 +6,15 @@ import json
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from math import ceil, isfinite
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from yolokkn.errors import did_you_mean
 from yolokkn.geometry import LETTERBOX_RULES
 from yolokkn.models.blocks import ACTIVATIONS
 from yolokkn.models.outputs import BoxFormula
+from yolokkn.types import TASKS, Task
 
-Task = Literal["detect", "segment", "pose", "segment-pose"]
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
-TASKS: tuple[str, ...] = get_args(Task)
 HEAD_KINDS = ("shared", "decoupled", "light")
 BLOCKS = ("dense", "depthwise")
 MAX_CFG_CHARS = 1 << 20

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from yolokkn.models.blocks import C3, SPPF, ConvBnAct, initialise, upsample
-from yolokkn.models.heads import AnchorHead, Prototypes, head_spec, initialise_outputs
-from yolokkn.models.network import Network
+from yolokkn.models.blocks import C3, SPPF, ConvBnAct, upsample
+from yolokkn.models.heads import AnchorHead, head_spec
 from yolokkn.models.spec import Anchors, ModelSpec
+from yolokkn.models.staged import StagedNetwork
 
 # Redmon and Farhadi, YOLOv3 (2018): k-means over COCO's boxes.
 COCO_ANCHORS: Anchors = (
@@ -33,7 +33,7 @@ DEFAULTS = {
 }
 
 
-class YolovKKN(Network):
+class YolovKKN(StagedNetwork):
     """The network of a spec of family "yolovkkn"."""
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -50,24 +50,7 @@ class YolovKKN(Network):
         )
         self.pool = SPPF(channels[4], channels[4], activation=spec.activation)
         self.neck = _Neck(channels[2:], neck, spec.repeated(spec.neck_depth), spec.activation)
-        self.prototypes: nn.Module | None = None
-        if spec.has_masks:
-            hidden = spec.scaled(spec.prototype_channels)
-            self.prototypes = Prototypes(neck[0], hidden, spec.num_prototypes, activation=spec.activation)
-        self.outputs = AnchorHead(neck, self.head)
-        initialise(self)
-        initialise_outputs(self.outputs.level_outputs(), self.head, spec.imgsz)
-
-    def levels(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """See `Network.levels`."""
-        x = self.stem(images)
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        out = self.neck((features[1], features[2], self.pool(features[3])))
-        prototypes = self.prototypes(out[0]) if self.prototypes is not None else None
-        return self.outputs(out), prototypes
+        self._finish(neck, AnchorHead(neck, self.head))
 
 
 class _Neck(nn.Module):

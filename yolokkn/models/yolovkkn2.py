@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yolokkn.models.blocks import SPPF, C2f, ConvBnAct, initialise, upsample
-from yolokkn.models.heads import DistanceHead, Prototypes, head_spec, initialise_outputs
-from yolokkn.models.network import Network
+from yolokkn.models.blocks import SPPF, C2f, ConvBnAct, upsample
+from yolokkn.models.heads import DistanceHead, head_spec
 from yolokkn.models.spec import ModelSpec
+from yolokkn.models.staged import StagedNetwork
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "p": {
@@ -60,7 +60,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-class YolovKKN2(Network):
+class YolovKKN2(StagedNetwork):
     """The network of a spec of family "yolovkkn2"."""
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -77,24 +77,7 @@ class YolovKKN2(Network):
         )
         self.pool = SPPF(channels[4], neck[2], activation=spec.activation)
         self.neck = _Neck((channels[2], channels[3]), neck, spec)
-        self.prototypes: nn.Module | None = None
-        if spec.has_masks:
-            hidden = spec.scaled(spec.prototype_channels)
-            self.prototypes = Prototypes(neck[0], hidden, spec.num_prototypes, activation=spec.activation)
-        self.outputs = DistanceHead(neck, self.head, spec)
-        initialise(self)
-        initialise_outputs(self.outputs.level_outputs(), self.head, spec.imgsz)
-
-    def levels(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """See `Network.levels`."""
-        x = self.stem(images)
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        out = self.neck((features[1], features[2], self.pool(features[3])))
-        prototypes = self.prototypes(out[0]) if self.prototypes is not None else None
-        return self.outputs(out), prototypes
+        self._finish(neck, DistanceHead(neck, self.head, spec))
 
 
 class _Neck(nn.Module):

@@ -15,13 +15,10 @@ from yolokkn.data.sample import Rings, Sample
 from yolokkn.evaluation.coco import CocoAnnotation, CocoCategory, CocoDataset, CocoImage, CocoMetrics, evaluate_coco
 from yolokkn.geometry import xywh_to_xyxy
 from yolokkn.models import Network
-from yolokkn.models.deployable import Deployable
 from yolokkn.ops import decode_rle, encode_rle
-from yolokkn.runtime.backends.torch import TorchBackend
 from yolokkn.runtime.evaluate import coco_rows
-from yolokkn.runtime.load import load
-from yolokkn.runtime.model import Model
 from yolokkn.training.distributed import World
+from yolokkn.training.network_model import network_model
 from yolokkn.types import Detections, Masks
 
 IOU_TYPES_OF_TASK = {
@@ -64,25 +61,6 @@ class Measured:
         return found
 
 
-def runtime_model(network: Network, *, device: str = "cpu", **options: Any) -> Model:
-    """Put a network behind the runtime: the same preprocessing, decoding and suppression as of an exported file.
-
-    Args:
-        network: A `yolokkn.models` network in float32; it is put into evaluation mode.
-        device: Where it runs.
-        **options: As `yolokkn.load` takes them: score_threshold, multi_label ...
-    """
-    deployable = Deployable(network, network.spec.imgsz)
-    backend = TorchBackend(
-        deployable,
-        input_hw=network.spec.imgsz,
-        device=device,
-        output_names=deployable.output_names,
-        metadata=deployable.metadata(),
-    )
-    return load(backend, **options)
-
-
 class Validator:
     """Measures networks on a dataset, again and again; the pictures are shared among the processes.
 
@@ -111,7 +89,11 @@ class Validator:
     ) -> None:
         self._dataset, self._world, self._task = dataset, world, task
         self._class_names = tuple(class_names)
-        self._options = {"score_threshold": score_threshold, "iou_threshold": iou_threshold, "multi_label": True}
+        self._options: dict[str, Any] = {
+            "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold,
+            "multi_label": True,
+        }
         self._num_threads = num_threads
         total = len(dataset)
         count = min(num_images, total) if num_images else total
@@ -128,7 +110,7 @@ class Validator:
         import time
 
         started = time.perf_counter()
-        model = runtime_model(network, device=str(self._world.device), **self._options)
+        model = network_model(network, device=str(self._world.device), **self._options)
         mine = self.indices[self._world.rank :: self._world.size]
         truths: list[tuple[CocoImage, list[dict[str, Any]]]] = []
         rows: list[dict[str, Any]] = []

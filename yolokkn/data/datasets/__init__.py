@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from yolokkn.data.datasets import coco, instance_png, mixture, mot, voc, yolo
-from yolokkn.data.datasets.assemble import TASKS, Options
+from yolokkn.data.datasets.assemble import Options
 from yolokkn.data.datasets.base import (
     COCO_KEYPOINTS,
     Dataset,
@@ -20,12 +20,12 @@ from yolokkn.data.datasets.base import (
 from yolokkn.data.datasets.pictures import CHECKS, Check
 from yolokkn.data.datasets.report import ISSUE_KINDS, DatasetReport, Issue
 from yolokkn.errors import DataError, did_you_mean
+from yolokkn.types import TASKS
 
 __all__ = [
     "COCO_KEYPOINTS",
     "FORMATS",
     "ISSUE_KINDS",
-    "TASKS",
     "Dataset",
     "DatasetReport",
     "Issue",

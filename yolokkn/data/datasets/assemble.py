@@ -13,8 +13,6 @@ from yolokkn.data.datasets.labels import LabelBuilder
 from yolokkn.data.datasets.pictures import Check, inspect_pictures
 from yolokkn.data.datasets.report import DatasetReport, IssueList
 
-TASKS = ("detect", "segment", "pose", "segment-pose")
-
 
 @dataclass(frozen=True)
 class Options:

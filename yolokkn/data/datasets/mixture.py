@@ -92,7 +92,7 @@ def open_mixture(where: Path, options: Options) -> Dataset:
         earlier = SPLITS[: SPLITS.index(options.split)]
         quick = replace(options, check="files")
         before = [
-            (_open_part(root, p, mixture.names, replace(quick, split=s))) for s in earlier for p in getattr(mixture, s)
+            _open_part(root, p, mixture.names, replace(quick, split=s)) for s in earlier for p in getattr(mixture, s)
         ]
         opened = leave_out_copies(before, opened)
     return concat(opened, [part.weight for part in parts])
@@ -119,14 +119,18 @@ def leave_out_copies(before: Sequence[Dataset], datasets: Sequence[Dataset]) -> 
 
     Cost: reads every file.
     """
-    seen = {hashlib.sha256(path.read_bytes()).digest() for dataset in before for path in dataset.paths}
+    seen = {_digest(path) for dataset in before for path in dataset.paths}
     kept = []
     for dataset in datasets:
         places = []
         for place, path in enumerate(dataset.paths):
-            digest = hashlib.sha256(path.read_bytes()).digest()
+            digest = _digest(path)
             if digest not in seen:
                 seen.add(digest)
                 places.append(place)
         kept.append(dataset.subset(places))
     return kept
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-PROTOTYPE_STRIDE = 4  # input pixels per cell of prototypes and masks
+from yolokkn.data.batch import MASK_STRIDE
 
 
 def mask_cross_entropy(
@@ -54,7 +54,7 @@ def mask_cross_entropy(
 
 def _crop(box: list[float], height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of the prototype cells that a box touches; at least one."""
-    x1, y1, x2, y2 = (value / PROTOTYPE_STRIDE for value in box)
+    x1, y1, x2, y2 = (value / MASK_STRIDE for value in box)
     left, top = min(max(math.floor(x1), 0), width - 1), min(max(math.floor(y1), 0), height - 1)
     right, bottom = min(max(math.ceil(x2), left + 1), width), min(max(math.ceil(y2), top + 1), height)
     return slice(top, bottom), slice(left, right)
