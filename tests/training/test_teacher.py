@@ -99,6 +99,17 @@ def test_a_student_that_is_the_teacher_has_nothing_to_learn(taught):
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in other.parameters())
 
 
+def test_doubt_decides_how_weak_a_find_still_counts(taught):
+    batch = Batch(torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8), targets(), ("a",))
+    labelled = []
+    for doubt in (0.2, 0.02):
+        options = TeacherConfig(teacher_lessons="labels", teacher_score=0.9, teacher_doubt=doubt)
+        more = OnnxTeacher(taught[1], ("cat", "dog"), options, threads=1).prepare(batch).targets
+        assert bool(more.ignored.all()), "nothing is surer than 0.9"
+        labelled.append(len(more))
+    assert labelled[1] > labelled[0], "most of this network's scores lie below 0.2"
+
+
 def test_a_teacher_that_knows_nothing_of_use_is_refused(taught):
     with pytest.raises(ModelError, match="knows none of the classes boat"):
         OnnxTeacher(taught[1], ("boat",), TeacherConfig())

@@ -73,7 +73,7 @@ class OnnxTeacher:
     ) -> None:
         self.options = options
         self._average, self._num_processes, self._say = average, num_processes, say
-        self._model = _open(model, threads)
+        self._model = _open(model, threads).with_options(score_threshold=options.teacher_doubt)
         names = {name: i for i, name in enumerate(self._model.class_names)}
         renamed = self.options.teacher_classes
         self._class_ids = [names.get(renamed.get(name, name), -1) for name in class_names]
@@ -189,17 +189,17 @@ def make_teacher(config: TrainConfig, spec: ModelSpec, world: World, say: Callab
 
 def _open(path: Path, threads: int | None) -> Model:
     """Open the teacher with a free input size where that works."""
-    fixed = load(path, threads=threads, score_threshold=0.05)
+    fixed = load(path, threads=threads)
     if None in fixed.picture.shape or path.suffix != ".onnx":
-        return fixed.with_options(score_threshold=0.2)
+        return fixed
     probe: np.ndarray = np.zeros((2, 3, *(side + 2 * fixed.stride for side in fixed.input_hw)), np.float32)
     try:
         model = load(free_sizes(read_model(path)).to_bytes(), layout=fixed.layout.name, names=fixed.class_names,
                      imgsz=fixed.input_hw, threads=threads)  # fmt: skip
         model.backend.run({model.picture.name: probe})
     except (ModelError, ValueError, RuntimeError):
-        return fixed.with_options(score_threshold=0.2)
-    return model.with_options(score_threshold=0.2)
+        return fixed
+    return model
 
 
 def _decode_rows(rows: Tensor, layout: Layout, student: HeadOutputs, class_ids: list[int]) -> Cells:
