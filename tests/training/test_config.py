@@ -67,7 +67,7 @@ def test_a_resumed_run_keeps_its_configuration(tmp_path):
         ({"lr0": "-1"}, "lr0 must be 0.0 or more"),
         ({"ema_decay": "1"}, "ema_decay must be within 0.0 and 0.999999"),
         ({"loss": "yolofife"}, r"loss must be one of .*; did you mean yolofive\?"),
-        ({"optimizer": "adam"}, r"optimizer must be one of adamw, sgd, got 'adam'; did you mean adamw\?"),
+        ({"optimizer": "adam"}, r"optimizer must be one of adamw, sgd, muon, got 'adam'; did you mean adamw\?"),
         ({"imgsz": "axb"}, "imgsz must be a list"),
         ({"imgsz": "1x2x3"}, "imgsz must be a list of 2"),
         ({"lr_scale": "backbone=0.1"}, "lr_scale must be keys with values"),
@@ -103,9 +103,11 @@ def test_a_run_never_writes_over_another(tmp_path):
 
 
 def test_what_is_not_said_follows_from_the_optimizer():
-    adamw, sgd = read_config({}).optimizer, read_config({"optimizer": "sgd"}).optimizer
+    adamw, sgd, muon = (read_config({"optimizer": name}).optimizer for name in ("adamw", "sgd", "muon"))
+    assert read_config({}).optimizer == adamw
     assert (adamw.base_lr, adamw.base_momentum, adamw.base_decay) == (0.001, 0.9, 0.01)
     assert (sgd.base_lr, sgd.base_momentum, sgd.base_decay) == (0.01, 0.937, 5e-4)
+    assert (muon.base_lr, muon.base_momentum, muon.base_decay) == (0.001, 0.95, 0.01)
     said = read_config({"optimizer": "sgd", "momentum": "0", "weight_decay": "0"}).optimizer
     assert (said.base_momentum, said.base_decay) == (0.0, 0.0)
     assert read_config({"weight_decay": "none", "imgsz": "none"}) == TrainConfig()

@@ -98,17 +98,23 @@ class LossConfig(Stage):
         return {**self.loss_options, **({} if self.reduction == "auto" else {"reduction": self.reduction})}
 
 
+# Learning rate, momentum and decay where nothing is said.
+_OPTIMIZERS = {"adamw": (0.001, 0.9, 0.01), "sgd": (0.01, 0.937, 5e-4), "muon": (0.001, 0.95, 0.01)}
+
+
 @dataclass(frozen=True)
 class OptimizerConfig(Stage):
     """How a step is made of gradients."""
 
-    optimizer: Literal["adamw", "sgd"] = _about("adamw or sgd (Nesterov)", "adamw")
-    lr0: float = _about("learning rate after the warm-up; 0: 0.001 for adamw, 0.01 for sgd", 0.0, low=0.0)
+    optimizer: Literal["adamw", "sgd", "muon"] = _about(
+        "adamw, sgd (Nesterov) or muon (orthogonal steps of filters, AdamW for the rest: fewest steps)", "adamw"
+    )
+    lr0: float = _about("learning rate after the warm-up; 0: 0.001 for adamw and muon, 0.01 for sgd", 0.0, low=0.0)
     momentum: float | None = _about(
-        "momentum of sgd, first beta of adamw; none: 0.937 for sgd, 0.9 for adamw", None, low=0.0, high=0.9999
+        "momentum of sgd and muon, first beta of adamw; none: 0.937, 0.95, 0.9", None, low=0.0, high=0.9999
     )
     weight_decay: float | None = _about(
-        "decay of weights, never of biases and norms; none: 0.0005 for sgd, 0.01 for adamw", None, low=0.0
+        "decay of weights, never of biases and norms; none: 0.0005 for sgd, 0.01 for adamw and muon", None, low=0.0
     )
     lr_scale: Mapping[str, float] = _mapping_about("factors of lr0 for parts of the network, as backbone:0.1,neck:0.5")
     accumulate: int = _about("batches whose gradients make one step; their mean is taken", 1, low=1)
@@ -117,17 +123,17 @@ class OptimizerConfig(Stage):
     @property
     def base_lr(self) -> float:
         """The learning rate after the warm-up."""
-        return self.lr0 or {"adamw": 0.001, "sgd": 0.01}[self.optimizer]
+        return self.lr0 or _OPTIMIZERS[self.optimizer][0]
 
     @property
     def base_momentum(self) -> float:
         """The momentum, or first beta."""
-        return {"adamw": 0.9, "sgd": 0.937}[self.optimizer] if self.momentum is None else self.momentum
+        return _OPTIMIZERS[self.optimizer][1] if self.momentum is None else self.momentum
 
     @property
     def base_decay(self) -> float:
         """The decay of those weights that decay."""
-        return {"adamw": 0.01, "sgd": 5e-4}[self.optimizer] if self.weight_decay is None else self.weight_decay
+        return _OPTIMIZERS[self.optimizer][2] if self.weight_decay is None else self.weight_decay
 
 
 @dataclass(frozen=True)
