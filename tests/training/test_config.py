@@ -17,13 +17,13 @@ def test_text_and_values_are_the_same():
     text = read_config({
         "imgsz": "384x640", "lr0": "1e-3", "epochs": "7", "ema": "no", "classes": "person,car", "workers": "3",
         "lr-scale": "backbone:0.1,neck:0.5", "loss_options": "box:5,top_k:13", "time": "2.5", "mosaic": "0.5",
-        "mosaic_until": "4", "freeze": "stem",
+        "flip_ud": "0.25", "freeze": "stem",
     })  # fmt: skip
     values = read_config({
         "model": {"imgsz": [384, 640], "freeze": ["stem"]},
         "optimizer": {"lr0": 0.001, "lr_scale": {"backbone": 0.1, "neck": 0.5}},
         "schedule": {"epochs": 7, "time": 2.5}, "ema": {"ema": False}, "data": {"classes": ["person", "car"], "workers": 3},
-        "loss": {"loss_options": {"box": 5, "top_k": 13}}, "augment": {"mosaic": 0.5, "mosaic_until": 4},
+        "loss": {"loss_options": {"box": 5, "top_k": 13}}, "augment": {"mosaic": 0.5, "flip_ud": 0.25},
     })  # fmt: skip
     assert text == values
     assert text.model.imgsz == (384, 640)

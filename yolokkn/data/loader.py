@@ -153,7 +153,7 @@ class BatchMaker:
 
     def __init__(self, loader: Loader, epoch: int, *, shared: bool) -> None:
         self._cache, self._plan, self._hw = loader.cache, loader.plan, loader.hw
-        self._config = None if loader.config is None else loader.config.for_epoch(epoch)
+        self._config = loader.config
         self._multi_scale, self._epoch, self._shared = loader._multi_scale, epoch, shared
         self._order = loader.plan.order(epoch)
 

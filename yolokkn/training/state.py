@@ -106,8 +106,10 @@ def restore_state(
     if not isinstance(state, Mapping):
         raise ModelError(f"{name}: holds only the finished weights; a run goes on from its last.safetensors")
     try:
-        raw = {k: v for k, v in dict(state["position"]).items() if k != "is_plain"}  # of runs that began before 0.1.0
-        position, progress = build(Position, raw, "position"), build(Progress, state["progress"], "progress")
+        position, progress = (
+            build(Position, state["position"], "position"),
+            build(Progress, state["progress"], "progress"),
+        )
         num_updates = _at_least_0("ema_updates", state["ema_updates"])
         scaler = {str(k): v for k, v in dict(state["scaler"]).items()}
         generators = unpack_state(checkpoint.tensors, state["generators"])

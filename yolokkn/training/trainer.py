@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -133,7 +132,7 @@ class Trainer:
     def _batches(self, is_plain: bool) -> Iterator[Batch]:
         """Begin to load, from where the run stands in its epoch."""
         loader, augment = self.parts.loader, self.config.augment
-        loader.config = replace(augment, mosaic=0.0, mixup=0.0, copy_paste=0.0) if is_plain else augment
+        loader.config = augment.unmixed() if is_plain else augment
         loader.set_epoch(self.position.epoch)
         loader.start_batch = self.position.batch
         return iter(loader)

@@ -35,12 +35,11 @@ class AugmentConfig:
         jpeg: Share compressed as JPEG of quality 40 to 90.
         min_box_px: Boxes with a shorter side go, but for ignored ones.
         min_visible: Boxes of which less than this part is left go, but for ignored ones.
-        mosaic_until: From this epoch on no mosaic, mixup or copy-paste; None: always.
         pad_value: What surrounds pictures.
 
     Example:
-        >>> AugmentConfig(mosaic=0.5).for_epoch(3).mosaic, AugmentConfig(mosaic_until=3).for_epoch(3).mosaic
-        (0.5, 0.0)
+        >>> AugmentConfig(mosaic=0.5, flip_lr=0.3).unmixed().mosaic
+        0.0
     """
 
     mosaic: float = 1.0
@@ -63,14 +62,11 @@ class AugmentConfig:
     jpeg: float = 0.01
     min_box_px: float = 2.0
     min_visible: float = 0.1
-    mosaic_until: int | None = None
     pad_value: int = 114
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "mosaic_until" and value is None:
-                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise TypeError(f"AugmentConfig: {field.name} must be a number, got {value!r}")
             if value < 0 or (field.name in _SHARES and value > 1):
@@ -84,10 +80,8 @@ class AugmentConfig:
                 f"got {self.scale}, {self.translate}, {self.shear} and {self.pad_value}"
             )
 
-    def for_epoch(self, epoch: int) -> AugmentConfig:
-        """Return what holds in an epoch: without mosaic, mixup and copy-paste from `mosaic_until` on."""
-        if self.mosaic_until is None or epoch < self.mosaic_until:
-            return self
+    def unmixed(self) -> AugmentConfig:
+        """Return the same without what joins pictures: mosaic, mixup and copy-paste."""
         return replace(self, mosaic=0.0, mixup=0.0, copy_paste=0.0)
 
 
