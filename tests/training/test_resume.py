@@ -92,6 +92,18 @@ def test_an_interrupted_run_goes_on(toy, straight, tmp_path, number, code, after
     assert [row["epoch"] for row in rows if row["kind"] == "epoch"] == [1, 2, 3]
 
 
+def test_a_run_goes_on_without_the_checkpoints_that_it_began_with(toy, straight, tmp_path):
+    run([a for a in command(toy, tmp_path, "epochs=1", "workers=0", "name=first") if a != "epochs=3"])
+    first, folder = tmp_path / "first" / "best.safetensors", tmp_path / "run"
+    begun = [a for a in command(toy, tmp_path, "workers=0", f"weights={first}") if not a.startswith("model=")]
+    begun = [*begun, f"model={first}"]
+    assert start_and_stop(begun, folder, 4, signal.SIGINT) == 130
+    first.unlink()
+    done = run([sys.executable, "-m", "yolokkn", "train", f"resume={folder}"])
+    assert "going on after step" in done.stderr and "tensors taken" not in done.stderr
+    assert load_checkpoint(folder / "last.safetensors").manifest["step"] == 9
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(toy, straight, tmp_path):
     folder = tmp_path / "run"
     arguments = command(toy, tmp_path, "workers=0", "save_minutes=0.0001")  # at every step

@@ -38,7 +38,7 @@ def start(config: TrainConfig, world: World, display: Display) -> Outcome:
     checkpoint = load_checkpoint(resumed) if resumed else None
     if resumed and checkpoint:
         refuse_other_run(config, checkpoint, resumed.name)
-    parts = build_parts(config, world, display.line, make_teacher=make_teacher)
+    parts = build_parts(config, world, display.line, make_teacher=make_teacher, resumed=checkpoint)
     folder = resumed.parent if resumed else None
     if folder is None and world.is_main:  # only now: what cannot be trained leaves no empty run behind
         folder = make_run_folder(Path(config.runtime.project), config.runtime.name)

@@ -70,10 +70,12 @@ class Given:
     Attributes:
         model: The network's and its weights; None for a preset.
         weights: Whose fitting weights are taken; None for none.
+        resumed: The run's own, which holds all of it: the others are None then, and their files may be gone.
     """
 
-    model: Checkpoint | None
-    weights: Checkpoint | None
+    model: Checkpoint | None = None
+    weights: Checkpoint | None = None
+    resumed: Checkpoint | None = None
 
     @classmethod
     def read(cls, stage: ModelConfig) -> Given:
@@ -86,7 +88,8 @@ def find_task(stage: ModelConfig, given: Given) -> str:
     """Return the task that "auto" stands for: the checkpoint's, or "detect"."""
     if stage.task != "auto":
         return stage.task
-    return "detect" if given.model is None else read_spec(given.model, Path(stage.model).name).task
+    described = given.model or given.resumed
+    return "detect" if described is None else read_spec(described, Path(stage.model).name).task
 
 
 def read_spec(checkpoint: Checkpoint, name: str) -> ModelSpec:
@@ -113,8 +116,9 @@ def make_spec(stage: ModelConfig, task: str, train: Dataset, given: Given) -> Mo
         if not train.num_keypoints:
             raise DataError(f"train: task {task} needs data with keypoints, and this has none")
         values["keypoint_shape"] = (train.num_keypoints, 3)
-    if given.model is not None:
-        spec = read_spec(given.model, Path(stage.model).name)
+    described = given.model or given.resumed
+    if described is not None:
+        spec = read_spec(described, Path(stage.model).name)
         changes = {**values, "class_names": train.class_names, "task": task}
         spec = ModelSpec.from_dict({**spec.to_dict(), **changes})
     else:
@@ -125,7 +129,7 @@ def make_spec(stage: ModelConfig, task: str, train: Dataset, given: Given) -> Mo
                 f"{stage.model!r}{did_you_mean(stage.model, known)}"
             )
         spec = known[stage.model](train.class_names, task, **values)
-    if stage.anchors == "kmeans":
+    if stage.anchors == "kmeans" and given.resumed is None:
         if spec.anchors is None:
             raise ValueError(f"train: anchors must be preset for {stage.model}, which has no anchors")
         fit = kmeans_anchors(train, sum(map(len, spec.anchors)), imgsz=spec.imgsz)
@@ -173,6 +177,7 @@ def build_parts(
     say: Callable[[str], None],
     *,
     make_teacher: Callable[[TrainConfig, ModelSpec, World, Callable[[str], None]], Teacher] | None = None,
+    resumed: Checkpoint | None = None,
 ) -> Parts:
     """Make everything that a run needs; nothing is written.
 
@@ -181,13 +186,14 @@ def build_parts(
         world: The processes.
         say: Takes lines that tell what was found.
         make_teacher: Makes the teacher when the configuration names one.
+        resumed: The checkpoint that the run goes on from; its weights are put in later, by `restore_state`.
     """
     runtime = config.runtime
     if world.device.type == "cpu" and runtime.threads:
         torch.set_num_threads(runtime.threads)
     if config.data.batch % world.size:
         raise ValueError(f"train: batch must be a multiple of the {world.size} processes, got {config.data.batch}")
-    given = Given.read(config.model)
+    given = Given.read(config.model) if resumed is None else Given(resumed=resumed)
     task = find_task(config.model, given)
     data = open_data(config, task)
     say(data.train.report.text(limit=3))
