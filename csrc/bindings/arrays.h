@@ -66,8 +66,10 @@ void bind_decode_heads(py::module_& module);
 void bind_iou(py::module_& module);
 void bind_letterbox(py::module_& module);
 void bind_keypoints(py::module_& module);
+void bind_mot_files(py::module_& module);
 void bind_nms(py::module_& module);
 void bind_masks(py::module_& module);
+void bind_assignment(py::module_& module);
 void bind_tracking(py::module_& module);
 
 }  // namespace yolokkn::bindings

@@ -2,7 +2,6 @@
 #include <optional>
 
 #include "arrays.h"
-#include "yolokkn/assignment.h"
 #include "yolokkn/trackers.h"
 
 namespace yolokkn::bindings {
@@ -72,35 +71,6 @@ py::tuple tracks_(const Tracker& tracker) {
   return py::make_tuple(boxes, track_ids, scores, class_ids, states, ages);
 }
 
-py::array_t<int64_t> assign_(py::object costs, double max_cost) {
-  const auto array = require<float>(costs, {kAny, kAny}, "assign", "costs");
-  const auto view = matrix_of<float>(array);
-  CostGraph graph;
-  std::vector<int64_t> pairs;
-  {
-    py::gil_scoped_release nogil;
-    graph.clear(static_cast<int32_t>(view.cols));
-    for (int64_t row = 0; row < view.rows; ++row) {
-      for (int64_t column = 0; column < view.cols; ++column) {
-        const auto cost = static_cast<double>(view(row, column));
-        if (cost <= max_cost && cost >= -std::numeric_limits<float>::max()) {
-          graph.edges.push_back({static_cast<int32_t>(column), cost});
-        }
-      }
-      graph.end_row();
-    }
-    AssignmentSolver solver;
-    const auto column_of = solver.solve(graph, max_cost);
-    for (size_t row = 0; row < column_of.size(); ++row) {
-      if (column_of[row] < 0) continue;
-      pairs.push_back(static_cast<int64_t>(row));
-      pairs.push_back(column_of[row]);
-    }
-  }
-  const auto count = static_cast<py::ssize_t>(pairs.size() / 2);
-  return to_array(std::move(pairs), {count, 2});
-}
-
 std::unique_ptr<Tracker> sort_(double frame_rate, bool strict, double max_age, int64_t min_hits, double iou_threshold,
                                double score_threshold) {
   return make_sort({max_age, min_hits, iou_threshold, score_threshold}, frame_rate, policy_of(strict));
@@ -126,7 +96,6 @@ void bind_tracking(py::module_& module) {
   module.def("make_bytetrack", &bytetrack_, py::kw_only(), py::arg("frame_rate"), py::arg("strict"),
              py::arg("track_high_thresh"), py::arg("track_low_thresh"), py::arg("new_track_thresh"),
              py::arg("track_buffer"), py::arg("match_thresh"), py::arg("fuse_score"));
-  module.def("assign", &assign_, py::arg("costs"), py::arg("max_cost"));
 }
 
 }  // namespace yolokkn::bindings

@@ -20,7 +20,9 @@ PYBIND11_MODULE(_native, module) {
   bind_iou(module);
   bind_letterbox(module);
   bind_keypoints(module);
+  bind_mot_files(module);
   bind_nms(module);
   bind_masks(module);
+  bind_assignment(module);
   bind_tracking(module);
 }

@@ -252,6 +252,16 @@ def doors(rng: np.random.Generator) -> dict[str, tuple[Callable[..., Any], dict[
             frozenset({"counts", "size"}),
         ),
         "assign": (tracking.assign, {"costs": rng.random((n, 4)).astype(F4), "max_cost": 0.7}, none),
+        "assign_pairs": (
+            tracking.assign_pairs,
+            {
+                "rows": rng.integers(-3, 9, n),
+                "columns": rng.integers(-3, 9, n),
+                "costs": rng.random(n),
+                "max_cost": 0.7,
+            },
+            none,
+        ),
         "Tracker.update": (
             tracker.update,
             {"boxes": boxes, "scores": scores, "class_ids": ids, "timestamp_s": 0.5},

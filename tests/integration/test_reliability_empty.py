@@ -220,6 +220,8 @@ def test_trackers_live_through_empty_frames(name):
         tracker.update(NO_BOXES, NO_SCORES, NO_IDS, None)
     assert len(tracker.tracks()) == 0 and tracker.tracks().boxes.shape == (0, 4)
     assert tracking.assign(np.zeros((0, 0), F4), 1.0).shape == (0, 2)
+    none = np.zeros(0, np.int64)
+    assert tracking.assign_pairs(none, none, np.zeros(0), 1.0).shape == (0,)
 
 
 @pytest.mark.parametrize("iou_type", ["bbox", "segm", "keypoints"])

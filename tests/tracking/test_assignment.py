@@ -104,6 +104,49 @@ def test_any_floats_equal_reference(data):
     np.testing.assert_array_equal(tracking.assign(costs, 2.0), reference.assign(costs, 2.0))
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_pairs_are_a_matrix_of_them(data):
+    """Rows and columns of any names, pairs in any order: the pairs of the reference over the whole matrix."""
+    n, m = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
+    value = st.integers(-8, 8).map(lambda v: v / 4) | st.sampled_from([np.nan, np.inf, -np.inf])
+    costs = np.array(data.draw(st.lists(value, min_size=n * m, max_size=n * m)), np.float64).reshape(n, m)
+    order = np.array(data.draw(st.permutations(range(n * m))))
+    rows, columns = np.divmod(order, m)
+    name = st.integers(-(2**63), 2**63 - 1)
+    row_names = np.sort(np.array(list(data.draw(st.sets(name, min_size=n, max_size=n))), np.int64))
+    column_names = np.sort(np.array(list(data.draw(st.sets(name, min_size=m, max_size=m))), np.int64))
+    got = tracking.assign_pairs(row_names[rows], column_names[columns], costs.ravel()[order], 1.0)
+    wanted = reference.assign(costs, 1.0)
+    np.testing.assert_array_equal(np.stack((rows[got], columns[got]), 1), wanted)
+
+
+def test_of_equal_pairs_the_cheapest_counts():
+    rows, columns, costs = np.array([3, 3, 3, 9]), np.array([1, 1, 1, 1]), np.array([0.5, 0.25, 0.25, 0.75])
+    assert tracking.assign_pairs(rows, columns, costs, 1.0).tolist() == [1]
+
+
+def test_what_no_pair_connects_costs_nothing_more():
+    """A million frames of one pair each are one problem, and quick."""
+    names = np.arange(1_000_000)
+    chosen = tracking.assign_pairs(names, names[::-1].copy(), np.full(len(names), 0.5), 1.0)
+    np.testing.assert_array_equal(chosen, names)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"rows": [0]}, TypeError, "assign_pairs: rows must be a NumPy array of int64, got list"),
+        ({"columns": np.zeros(1, np.int32)}, TypeError, "columns must have dtype int64, got int32"),
+        ({"costs": np.zeros(2)}, ValueError, r"costs must have shape \(1,\), got \(2,\)"),
+    ],
+)
+def test_refuses_pairs_that_do_not_fit(change, error, text):
+    fitting = {"rows": np.zeros(1, np.int64), "columns": np.zeros(1, np.int64), "costs": np.zeros(1)}
+    with pytest.raises(error, match=text):
+        tracking.assign_pairs(**{**fitting, **change}, max_cost=1.0)
+
+
 def test_all_ties_of_a_large_matrix_are_fast():
     pairs = tracking.assign(np.full((1500, 1500), 0.5, np.float32), 0.8)
     np.testing.assert_array_equal(pairs, np.stack([np.arange(1500)] * 2, 1))

@@ -14,6 +14,7 @@ from yolokkn.tracking.mot_files import (
     MotRow,
     SequenceInfo,
     format_rows,
+    read_columns,
     read_detections,
     read_seqinfo,
     track_detections,
@@ -82,6 +83,37 @@ def test_any_bytes_are_rows_or_a_value_error(tmp_path_factory, content):
         assert str(error).startswith(f"read_detections: {path}:")
     else:
         assert all(np.isfinite(row[2:7]).all() and row.frame >= 1 for row in rows)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.text("0123456789,.-e nai\n\r\ufeff", max_size=200)
+    | st.from_regex(r"(\A[1-9],[1-9](,-?[0-9]{1,3}(\.[0-9])?){5,8}\n){1,4}\Z")
+)
+def test_columns_are_the_rows(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "columns.txt"
+    path.write_text(content, encoding="utf-8")
+    try:
+        rows = read_detections(path)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"columns\.txt"):
+            read_columns(path)
+        return
+    try:
+        columns = read_columns(path)
+    except ValueError as error:  # what stands in the eighth column is no class, in some line
+        assert "columns.txt:" in str(error) and any(len(line.split(",")) > 7 for line in content.splitlines())
+        return
+    np.testing.assert_array_equal(columns[:, :7], np.array([r[:7] for r in rows], np.float64).reshape(-1, 7))
+
+
+def test_ids_that_float64_cannot_hold_are_refused(tmp_path):
+    path = tmp_path / "ids.txt"
+    path.write_text(f"1,{2**53 - 1},0,0,5,5,1\n")
+    assert read_columns(path)[0, 1] == 2**53 - 1
+    path.write_text(f"1,{2**53 + 1},0,0,5,5,1\n")
+    with pytest.raises(ValueError, match=r"ids\.txt must have ids below 2\^53, got"):
+        read_columns(path)
 
 
 finite = st.floats(-1e6, 1e6)

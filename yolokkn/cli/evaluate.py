@@ -1,4 +1,4 @@
-"""`yolokkn evaluate coco|voc`."""
+"""`yolokkn evaluate coco|voc`, and the way to `yolokkn evaluate mot`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from yolokkn.cli import evaluate_mot
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
 from yolokkn.cli.model_options import add_model_options, load_model
 from yolokkn.cli.progress import progress
@@ -43,9 +44,12 @@ _IOU_TYPE_OF_TASK = {"detect": "bbox", "segment": "segm", "pose": "keypoints", "
 
 def main(argv: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
+    if argv and argv[0] == "mot":
+        return evaluate_mot.main(argv[1:])
     parser = Parser(
         prog="yolokkn evaluate",
-        description="Measure a model's average precision on images with COCO's or PASCAL VOC's annotations.",
+        description="Measure a model's average precision on images with COCO's or PASCAL VOC's annotations; or tracks: "
+        "see yolokkn evaluate mot --help.",
         epilog=EXAMPLES + EXIT_CODES,
     )
     parser.add_argument("kind", choices=tuple(_DEFAULT_SPLIT), help="kind of the ground truth and of the figures")

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from yolokkn.tracking.mot_files import MotRow, SequenceInfo, read_detections, read_seqinfo, track_detections, write_rows
+from yolokkn.tracking.mot_files import (
+    MotRow,
+    SequenceInfo,
+    read_columns,
+    read_detections,
+    read_seqinfo,
+    track_detections,
+    write_rows,
+)
 from yolokkn.tracking.settings import ByteTrackSettings, ClassPolicy, SortSettings
-from yolokkn.tracking.trackers import TRACK_STATES, TRACKERS, ByteTrack, LiveTracks, Sort, Tracker, assign, create
+from yolokkn.tracking.trackers import (
+    TRACK_STATES,
+    TRACKERS,
+    ByteTrack,
+    LiveTracks,
+    Sort,
+    Tracker,
+    assign,
+    assign_pairs,
+    create,
+)
 
 __all__ = [
     "TRACKERS",
@@ -19,7 +37,9 @@ __all__ = [
     "SortSettings",
     "Tracker",
     "assign",
+    "assign_pairs",
     "create",
+    "read_columns",
     "read_detections",
     "read_seqinfo",
     "track_detections",

@@ -189,3 +189,33 @@ def assign(costs: np.ndarray, max_cost: float) -> np.ndarray:
         [[0, 1], [1, 0]]
     """
     return _native.assign(costs, max_cost)
+
+
+@explain_kinds
+def assign_pairs(rows: np.ndarray, columns: np.ndarray, costs: np.ndarray, max_cost: float) -> np.ndarray:
+    """Solve the gated assignment of a list of pairs exactly; what no pair connects is solved apart.
+
+    As `assign` of a matrix that holds only these pairs, rows and columns in ascending order of their names: the time
+    follows the number of pairs and the largest group that hangs together, so that all frames of a sequence may be one
+    problem, each with rows and columns of its own.
+
+    Args:
+        rows: (E,) int64 names of rows; any numbers.
+        columns: (E,) int64 names of columns.
+        costs: (E,) float64; a pair that is not finite or costs more than `max_cost` must not be made. Of equal pairs the
+            cheapest counts.
+        max_cost: Cost of leaving a row alone.
+
+    Returns:
+        (K,) int64 places in the list of the pairs that are made, rows ascending.
+
+    Raises:
+        TypeError: An array has another dtype.
+        ValueError: The arrays are not of one length.
+
+    Example:
+        >>> rows, columns = np.array([0, 0, 1, 7]), np.array([0, 1, 0, 9])
+        >>> assign_pairs(rows, columns, np.array([0.1, 0.2, 0.2, 0.4]), 0.5).tolist()
+        [1, 2, 3]
+    """
+    return _native.assign_pairs(rows, columns, costs, max_cost)
