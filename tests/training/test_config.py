@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +122,9 @@ def test_a_log_has_objects_only(tmp_path):
         log.write_text(f'{line}\n{{"step": 1}}\n')
         with pytest.raises(DataError, match=r"metrics.jsonl:1: must be a JSON object"):
             read_metrics(log)
+
+
+def test_the_recipes_are_configurations():
+    recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+    trained = [make_config(str(path), {}) for path in recipes if "\nmodel:" in path.read_text()]
+    assert trained and all((Path(__file__).parents[2] / config.data.data).is_file() for config in trained)
