@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import trackeval  # type: ignore[import-not-found]
 
 from tests.evaluation.test_mot import TRACKEVAL, write
 
@@ -19,6 +18,8 @@ LEFT_OUT = ("HOTA_TP", "HOTA_FN", "HOTA_FP", "OWTA", "RHOTA", "CLR_Frames", "MOT
 
 def measure(folder: Path, benchmark: str) -> dict[str, dict[str, object]]:
     """Run TrackEval over a folder of `write`."""
+    import trackeval  # type: ignore[import-not-found]
+
     names = sorted(p.name for p in (folder / "gt").iterdir())
     dataset = trackeval.datasets.MotChallenge2DBox(
         {
