@@ -42,6 +42,18 @@ def config_of(toy, project, **values):
     )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def a_signal_that_nobody_takes_fails_the_test():
+    """Otherwise it would end the whole run of tests without a word."""
+
+    def fail(number, frame):
+        raise AssertionError(f"signal {number} came when no run took it")
+
+    before = signal.signal(signal.SIGTERM, fail)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 class Interrupter(Silence):
     """Sends a signal when something begins."""
 
