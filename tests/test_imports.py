@@ -45,7 +45,7 @@ HEAVY = {
     "av": ("yolokkn.runtime",),
     "cv2": ("yolokkn.runtime", "yolokkn.cli", "yolokkn.data", "yolokkn.training"),
     "rich": ("yolokkn.cli",),
-    "matplotlib": ("yolokkn.training", "yolokkn.evaluation.mot_plots"),
+    "matplotlib": ("yolokkn.plotting",),
     "yaml": ("yolokkn.safe_yaml", "yolokkn.data", "yolokkn.training", "yolokkn.cli"),
     "onnx": (),
     "safetensors": (),

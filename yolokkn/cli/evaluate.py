@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         "see yolokkn evaluate mot --help.",
         epilog=EXAMPLES + EXIT_CODES,
     )
-    parser.add_argument("kind", choices=tuple(_DEFAULT_SPLIT), help="kind of the ground truth and of the figures")
+    parser.add_argument("kind", choices=(*_DEFAULT_SPLIT, "mot"), help="kind of the ground truth and of the figures")
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data", metavar="DIR", help="coco: folder with annotations/instances_SPLIT.json and SPLIT/; "
@@ -72,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
     )
     add_model_options(parser, conf=0.001)
     args = parser.parse(argv)
+    if args.kind == "mot":
+        parser.error("mot comes before its options: yolokkn evaluate mot --gt DIR --results DIR")
     foreign = [n for n in ("annotations", "images", "iou_type", "save") if args.kind != "coco" and getattr(args, n)]
     if foreign:
         parser.error(f"--{foreign[0].replace('_', '-')} is for evaluate coco")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from yolokkn.evaluation.mot_clear import Clear, join_clear, measure_clear
@@ -153,7 +152,7 @@ def evaluate_mot(truth: str | os.PathLike[str], results: str | os.PathLike[str],
         length = sequence_length(path)
         tables = (read_table(path, is_truth=True), read_table(found[name]))
         for table, source in zip(tables, (path, found[name]), strict=True):
-            refuse_frames_beyond(table, length, Path(source))
+            refuse_frames_beyond(table, length, source)
         rows[name] = measure_sequence(*tables, rules=rules, num_frames=length)
     return MotMetrics(rows, MotFigures.join(list(rows.values())))
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from yolokkn.evaluation.mot_matches import SequenceMatches
+from yolokkn.evaluation.mot_pairs import reaches
 from yolokkn.tracking import assign_pairs
 
-_EPSILON = float(np.finfo(np.float64).eps)
 _KEEP = 1000.0  # a pair of the frame before outweighs any overlap
 _MOSTLY, _PARTLY = 0.8, 0.2
 
@@ -110,7 +110,7 @@ def _match_frames(matches: SequenceMatches, iou_threshold: float) -> np.ndarray:
     Two boxes that overlap enough with each other alone are a match whatever came before; only the rest, which is little,
     is gone through one frame after the other.
     """
-    near = np.flatnonzero(matches.ious >= iou_threshold - _EPSILON)
+    near = np.flatnonzero(reaches(matches.ious, iou_threshold))
     rows, columns, ious = matches.rows[near], matches.columns[near], matches.ious[near]
     truths, names = matches.truth_ids[rows], matches.result_ids[columns]
     frames = _active_frames(matches)[rows]

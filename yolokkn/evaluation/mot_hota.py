@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolokkn.evaluation.mot_matches import SequenceMatches
+from yolokkn.evaluation.mot_pairs import reaches
 from yolokkn.tracking import assign_pairs
 
 ALPHAS: np.ndarray = np.arange(0.05, 0.99, 0.05)
-_EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ def measure_hota(matches: SequenceMatches) -> Hota:
     tp, loc = np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS))
     ass: np.ndarray = np.zeros((3, len(ALPHAS)))
     for i, alpha in enumerate(ALPHAS):
-        counts = ious >= alpha - _EPSILON
+        counts = reaches(ious, alpha)
         tp[i], loc[i] = np.count_nonzero(counts), ious[counts].sum()
         together = np.bincount(places[counts], minlength=len(truths)).astype(np.float64)
         for part, total in zip(ass, (num_truth + num_result - together, num_truth, num_result), strict=True):

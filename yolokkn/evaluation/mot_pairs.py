@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _PAIRS_AT_ONCE = 1 << 20
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 def overlapping_pairs(
@@ -39,6 +40,12 @@ def overlapping_pairs(
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     all_rows, all_others, ious = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return all_rows, all_others, ious
+
+
+def reaches(ious: np.ndarray, threshold: float) -> np.ndarray:
+    """Return a mask of the IoUs that are at least a threshold; one that rounding put just below it is."""
+    enough: np.ndarray = ious >= threshold - _EPSILON
+    return enough
 
 
 def _overlapping(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from yolokkn.errors import MissingDependencyError
 from yolokkn.evaluation.mot import MotFigures
 from yolokkn.evaluation.mot_hota import ALPHAS
-from yolokkn.files import write_atomically
+from yolokkn.plotting import new_figure, save_figure
 
 
 def plot_hota(figures: Mapping[str, MotFigures], target: Path) -> None:
@@ -23,16 +21,7 @@ def plot_hota(figures: Mapping[str, MotFigures], target: Path) -> None:
         MissingDependencyError: matplotlib is not installed.
         ValueError: The ending is none that can be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependencyError("plots need matplotlib; run: pip install matplotlib") from None
-    kind = target.suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg", "pdf"):
-        raise ValueError(f"plot_hota: target must end in .png, .svg or .pdf, got {target.name!r}")
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    axes = figure.subplots(1, 3, sharey=True)
+    figure, axes = new_figure(1, 3, height=4.2)
     for axis, part in zip(axes, ("hota", "det_a", "ass_a"), strict=True):
         for name, row in figures.items():
             values = getattr(row.hota, part)
@@ -42,7 +31,4 @@ def plot_hota(figures: Mapping[str, MotFigures], target: Path) -> None:
         axis.set_ylim(0, 1)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    FigureCanvasAgg(figure)
-    content = io.BytesIO()
-    figure.savefig(content, format=kind, dpi=110)
-    write_atomically(target, content.getvalue())
+    save_figure(figure, target)

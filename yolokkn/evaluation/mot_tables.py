@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from yolokkn.errors import DataError, did_you_mean
-from yolokkn.evaluation.mot_pairs import overlapping_pairs
+from yolokkn.evaluation.mot_pairs import overlapping_pairs, reaches
 from yolokkn.tracking import assign_pairs, read_columns, read_seqinfo
 
 PEDESTRIAN = 1
 MATCH_IOU = 0.5
-_EPSILON = float(np.finfo(np.float64).eps)
 
 RULES: dict[str, tuple[int, ...]] = {
     "mot15": (),
@@ -90,7 +89,7 @@ def apply_rules(truth: MotTable, results: MotTable, rules: str) -> tuple[MotTabl
     distractors = np.isin(truth.class_ids, RULES[rules])
     if distractors.any():
         rows, columns, ious = overlapping_pairs(truth.frames, truth.boxes, results.frames, results.boxes)
-        near = ious >= MATCH_IOU - _EPSILON
+        near = reaches(ious, MATCH_IOU)
         rows, columns, ious = rows[near], columns[near], ious[near]
         pairs = assign_pairs(rows, columns, -ious, 0.0)
         keep: np.ndarray = np.ones(len(results), bool)

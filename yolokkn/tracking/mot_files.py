@@ -57,10 +57,14 @@ def _whole(text: str) -> int:
     return int(value)
 
 
-def _parse_line(line: str, where: str, with_class: bool) -> MotRow:
-    cells = line.replace(",", " ").split() if "," not in line else [cell.strip() for cell in line.split(",")]
+def _split_line(line: str) -> list[str]:
+    cells = line.split() if "," not in line else [cell.strip() for cell in line.split(",")]
     while len(cells) > 7 and not cells[-1]:
         cells.pop()  # a trailing comma
+    return cells
+
+
+def _parse_line(cells: list[str], line: str, where: str, with_class: bool) -> MotRow:
     least = 8 if with_class else 7
     if not least <= len(cells) <= 10:
         raise ValueError(f"{where} must have {least} to 10 columns, got {len(cells)}")
@@ -96,17 +100,24 @@ def read_detections(path: str | os.PathLike[str], *, with_class: bool = False) -
         ValueError: A line is malformed; the message names file and line.
         OSError: The file cannot be read.
     """
-    rows = []
+    return _read_rows(path, "read_detections", with_class)[0]
+
+
+def _read_rows(path: str | os.PathLike[str], caller: str, with_class: bool | None) -> tuple[list[MotRow], bool]:
+    """Return the rows, and whether column 8 is their class; with_class None leaves that to the first line."""
+    rows: list[MotRow] = []
     with open(path, "rb") as file:
         for number, raw in enumerate(file, 1):
-            where = f"read_detections: {os.fspath(path)}:{number}"
+            where = f"{caller}: {os.fspath(path)}:{number}"
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError:
                 raise ValueError(f"{where} must be text, got bytes {raw[:20]!r}") from None
             if line.strip():
-                rows.append(_parse_line(line, where, with_class))
-    return rows
+                cells = _split_line(line)
+                with_class = len(cells) > 7 if with_class is None else with_class
+                rows.append(_parse_line(cells, line, where, with_class))
+    return rows, bool(with_class)
 
 
 def read_columns(path: str | os.PathLike[str]) -> np.ndarray:
@@ -126,12 +137,7 @@ def read_columns(path: str | os.PathLike[str]) -> np.ndarray:
         is_sound = (whole == np.floor(whole)).all() and frames.min() >= 1 and frames.max() <= _MAX_FRAME
         if is_sound and np.abs(whole).max() < _MAX_ID:
             return values
-    rows = read_detections(path)
-    with open(path, encoding="utf-8-sig") as file:
-        first = next((line for line in file if line.strip()), "")
-    with_class = len(first.replace(",", " ").split()) > 7
-    if with_class:
-        rows = read_detections(path, with_class=True)
+    rows, with_class = _read_rows(path, "read_columns", None)
     columns = 8 if with_class else 7
     beyond = next((row.track_id for row in rows if abs(row.track_id) >= _MAX_ID), None)
     if beyond is not None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from yolokkn.data.sample import Sample
 from yolokkn.evaluation.boxes import boxes_from_coco
 from yolokkn.evaluation.curves import DetectionCurves, confusion_matrix, detection_curves
 from yolokkn.files import write_atomically
+from yolokkn.plotting import new_figure, save_figure
 from yolokkn.runtime.draw import DrawStyle, draw
 from yolokkn.training.run_folder import read_metrics
 from yolokkn.training.validate import Measured
@@ -21,22 +20,6 @@ from yolokkn.types import Detections
 
 _TILE_PX = 320
 _MOST_NAMED = 12  # classes that have a line of their own
-
-
-def _figure(rows: int, columns: int, width: float = 4.2, height: float = 3.2) -> tuple[Any, list[Any]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    write_atomically(path, content.getvalue())
 
 
 def plot_history(log: Path, target: Path) -> None:
@@ -54,7 +37,7 @@ def plot_history(log: Path, target: Path) -> None:
     names = sorted(epochs[-1]["terms"], key=lambda name: name != "total")
     panels = len(names) + 4
     columns = min(4, panels)
-    figure, axes = _figure(-(-panels // columns), columns)
+    figure, axes = new_figure(-(-panels // columns), columns)
     per_epoch = epochs[0]["step"] / max(epochs[0]["epoch"], 1)
     at_step = [row["step"] / per_epoch for row in steps]
     at = [row["epoch"] for row in epochs]
@@ -87,7 +70,7 @@ def plot_history(log: Path, target: Path) -> None:
         axis.grid(alpha=0.3)
     for axis in axes[panels:]:
         axis.set_visible(False)
-    _save(figure, target)
+    save_figure(figure, target)
 
 
 def plot_measured(measured: Measured, folder: Path) -> None:
@@ -106,7 +89,7 @@ def _plot_curves(curves: DetectionCurves, folder: Path) -> None:
         ("pr.png", curves.recalls, curves.precision_at_recall, ("recall", "precision")),
         ("f1.png", curves.confidences, curves.f1, ("confidence", "F1")),
     ):
-        figure, (axis,) = _figure(1, 1, 6.4, 4.8)
+        figure, (axis,) = new_figure(1, 1, 6.4, 4.8)
         for i in known[:_MOST_NAMED] if len(known) <= _MOST_NAMED else []:
             label = (
                 f"{curves.class_names[i]} {curves.average_precision[i]:.3f}"
@@ -122,14 +105,14 @@ def _plot_curves(curves: DetectionCurves, folder: Path) -> None:
             axis.legend(fontsize=8)
         axis.set(xlabel=labels[0], ylabel=labels[1], xlim=(0, 1), ylim=(0, 1.02))
         axis.grid(alpha=0.3)
-        _save(figure, folder / file)
+        save_figure(figure, folder / file)
 
 
 def _plot_confusion(counts: np.ndarray, names: Sequence[str], target: Path) -> None:
     labels = [*names, "background"]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(max(4.0, 0.45 * len(labels) + 2.5), 24.0)
-    figure, (axis,) = _figure(1, 1, side + 1, side)
+    figure, (axis,) = new_figure(1, 1, side + 1, side)
     drawn = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(drawn, ax=axis, label="share of the row")
     axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
@@ -140,7 +123,7 @@ def _plot_confusion(counts: np.ndarray, names: Sequence[str], target: Path) -> N
             colour = "white" if shares[row, column] > 0.5 else "black"
             text = str(counts[row, column])
             axis.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    _save(figure, target)
+    save_figure(figure, target)
 
 
 def plot_samples(samples: Sequence[Sample], found: Sequence[Detections], names: Sequence[str], target: Path) -> None:
@@ -219,10 +202,10 @@ def _tile(image: np.ndarray, title: str = "") -> np.ndarray:
 
 def plot_figures(figures: Mapping[str, Mapping[str, float]], target: Path) -> None:
     """Draw the AP of each class, by kind of comparison."""
-    figure, axes = _figure(1, max(len(figures), 1), 5.0, 4.0)
+    figure, axes = new_figure(1, max(len(figures), 1), 5.0, 4.0)
     for axis, (kind, per_class) in zip(axes, figures.items(), strict=False):
         known = sorted(((v, k) for k, v in per_class.items() if v >= 0), reverse=True)[:30]
         axis.barh([name for _, name in known][::-1], [value for value, _ in known][::-1])
         axis.set(title=f"AP of the classes: {kind}", xlim=(0, 1))
         axis.tick_params(axis="y", labelsize=7)
-    _save(figure, target)
+    save_figure(figure, target)

@@ -77,6 +77,11 @@ class Given:
     weights: Checkpoint | None = None
     resumed: Checkpoint | None = None
 
+    @property
+    def network(self) -> Checkpoint | None:
+        """The checkpoint that describes the network; None for a preset."""
+        return self.model or self.resumed
+
     @classmethod
     def read(cls, stage: ModelConfig) -> Given:
         """Read what a configuration names."""
@@ -88,7 +93,7 @@ def find_task(stage: ModelConfig, given: Given) -> str:
     """Return the task that "auto" stands for: the checkpoint's, or "detect"."""
     if stage.task != "auto":
         return stage.task
-    described = given.model or given.resumed
+    described = given.network
     return "detect" if described is None else read_spec(described, Path(stage.model).name).task
 
 
@@ -116,7 +121,7 @@ def make_spec(stage: ModelConfig, task: str, train: Dataset, given: Given) -> Mo
         if not train.num_keypoints:
             raise DataError(f"train: task {task} needs data with keypoints, and this has none")
         values["keypoint_shape"] = (train.num_keypoints, 3)
-    described = given.model or given.resumed
+    described = given.network
     if described is not None:
         spec = read_spec(described, Path(stage.model).name)
         changes = {**values, "class_names": train.class_names, "task": task}
