@@ -1,6 +1,7 @@
 #include <limits>
 #include <optional>
 
+#include "../tracking/archive.h"
 #include "arrays.h"
 #include "yolokkn/trackers.h"
 
@@ -19,26 +20,56 @@ std::optional<double> require_time(const py::object& object) {
                        py::cast<std::string>(py::type::of(object).attr("__name__")));
 }
 
-ClassPolicy policy_of(bool strict) { return strict ? ClassPolicy::kStrict : ClassPolicy::kAgnostic; }
+ClassPolicy require_policy(const std::string& name) {
+  if (name == "strict") return ClassPolicy::kStrict;
+  if (name == "agnostic") return ClassPolicy::kAgnostic;
+  if (name == "vote") return ClassPolicy::kVote;
+  throw py::value_error("make_tracker: class_policy must be strict, agnostic or vote, got " + name);
+}
 
-py::array_t<int64_t> update_(Tracker& tracker, py::object boxes, py::object scores, py::object class_ids,
-                             py::object timestamp_s) {
+std::optional<CameraMotion> require_camera(const py::object& object) {
+  if (object.is_none()) return std::nullopt;
+  const auto m = matrix_of<double>(require<double>(object, {2, 3}, kUpdate, "camera"));
+  return CameraMotion{m(0, 0), m(0, 1), m(0, 2), m(1, 0), m(1, 1), m(1, 2)};
+}
+
+// The identities of the detections, and the classes of their tracks.
+py::tuple update_(Tracker& tracker, py::object boxes, py::object scores, py::object class_ids, py::object timestamp_s,
+                  py::object camera, py::object embeddings) {
   const auto box_array = require<float>(boxes, {kAny, 4}, kUpdate, "boxes");
   const py::ssize_t count = box_array.shape(0);
   const auto score_array = require<float>(scores, {count}, kUpdate, "scores");
   const auto class_array = require<int32_t>(class_ids, {count}, kUpdate, "class_ids");
-  const std::optional<double> time_s = require_time(timestamp_s);
   if (count > std::numeric_limits<int32_t>::max()) {
     throw py::value_error("update: boxes must be fewer than 2^31, got " + std::to_string(count));
   }
-  py::array_t<int64_t> out(count);
-  const DetectionsView view{matrix_of<float>(box_array), data_of<float>(score_array), data_of<int32_t>(class_array)};
-  const std::span<int64_t> ids(out.mutable_data(), static_cast<size_t>(count));
+  FrameView frame{matrix_of<float>(box_array), data_of<float>(score_array), data_of<int32_t>(class_array),
+                  require_time(timestamp_s), require_camera(camera)};
+  py::array embedding_array;
+  if (!embeddings.is_none()) {
+    embedding_array = require<float>(embeddings, {count, kAny}, kUpdate, "embeddings");
+    frame.embeddings = matrix_of<float>(embedding_array);
+  }
+  py::array_t<int64_t> ids(count);
+  py::array_t<int32_t> classes(count);
+  const auto size = static_cast<size_t>(count);
+  const FrameResult result{{ids.mutable_data(), size}, {classes.mutable_data(), size}};
   {
     py::gil_scoped_release nogil;
-    tracker.update(view, time_s, ids);
+    tracker.update(frame, result);
   }
-  return out;
+  return py::make_tuple(ids, classes);
+}
+
+py::bytes save_(Tracker& tracker) { return py::bytes(tracker.save()); }
+
+void load_(Tracker& tracker, const py::bytes& state) {
+  const std::string_view view(state);
+  try {
+    tracker.load({view.data(), view.size()});
+  } catch (const ArchiveError& error) {
+    throw py::value_error("from_bytes: data must be what to_bytes gave, but " + std::string(error.what()));
+  }
 }
 
 // The live tracks, column by column: boxes, track_ids, scores, class_ids, states, ages.
@@ -71,16 +102,93 @@ py::tuple tracks_(const Tracker& tracker) {
   return py::make_tuple(boxes, track_ids, scores, class_ids, states, ages);
 }
 
-std::unique_ptr<Tracker> sort_(double frame_rate, bool strict, double max_age, int64_t min_hits, double iou_threshold,
-                               double score_threshold) {
-  return make_sort({max_age, min_hits, iou_threshold, score_threshold}, frame_rate, policy_of(strict));
+// The settings of a tracker from keywords: all of its fields, and no others.
+class Fields {
+ public:
+  explicit Fields(const py::kwargs& values) : values_(values) {}
+
+  template <typename T>
+  Fields& operator()(const char* name, T& field) {
+    field = py::cast<T>(values_[name]);
+    ++read_;
+    return *this;
+  }
+
+  Fields& bytetrack(ByteTrackSettings& s) {
+    return (*this)("track_high_thresh", s.track_high_thresh)("track_low_thresh", s.track_low_thresh)(
+        "new_track_thresh", s.new_track_thresh)("track_buffer", s.track_buffer)("match_thresh", s.match_thresh)(
+        "fuse_score", s.fuse_score);
+  }
+
+  void finish() const {
+    if (read_ != py::len(values_)) throw py::value_error("make_tracker: settings must be those of the tracker");
+  }
+
+ private:
+  const py::kwargs& values_;
+  size_t read_ = 0;
+};
+
+std::unique_ptr<Tracker> make_sort_(Fields fields, const TrackerTerms& terms) {
+  SortSettings s;
+  fields("max_age", s.max_age)("min_hits", s.min_hits)("iou_threshold", s.iou_threshold)("score_threshold",
+                                                                                         s.score_threshold);
+  fields.finish();
+  return make_sort(s, terms);
 }
 
-std::unique_ptr<Tracker> bytetrack_(double frame_rate, bool strict, double track_high_thresh, double track_low_thresh,
-                                    double new_track_thresh, double track_buffer, double match_thresh,
-                                    bool fuse_score) {
-  return make_bytetrack({track_high_thresh, track_low_thresh, new_track_thresh, track_buffer, match_thresh, fuse_score},
-                        frame_rate, policy_of(strict));
+std::unique_ptr<Tracker> make_bytetrack_(Fields fields, const TrackerTerms& terms) {
+  ByteTrackSettings s;
+  fields.bytetrack(s).finish();
+  return make_bytetrack(s, terms);
+}
+
+std::unique_ptr<Tracker> make_botsort_(Fields fields, const TrackerTerms& terms) {
+  BotSortSettings s;
+  fields.bytetrack(s)("proximity_thresh", s.proximity_thresh)("appearance_thresh", s.appearance_thresh).finish();
+  return make_botsort(s, terms);
+}
+
+std::unique_ptr<Tracker> make_ocsort_(Fields fields, const TrackerTerms& terms) {
+  OcSortSettings s;
+  fields("max_age", s.max_age)("min_hits", s.min_hits)("iou_threshold", s.iou_threshold)(
+      "score_threshold", s.score_threshold)("delta_t", s.delta_t)("inertia", s.inertia);
+  fields.finish();
+  return make_ocsort(s, terms);
+}
+
+std::unique_ptr<Tracker> make_cbiou_(Fields fields, const TrackerTerms& terms) {
+  CBiouSettings s;
+  fields("track_high_thresh", s.track_high_thresh)("new_track_thresh", s.new_track_thresh)(
+      "track_buffer", s.track_buffer)("match_thresh", s.match_thresh)("buffer_small", s.buffer_small)("buffer_large",
+                                                                                                      s.buffer_large);
+  fields.finish();
+  return make_cbiou(s, terms);
+}
+
+std::unique_ptr<Tracker> make_kkn_(Fields fields, const TrackerTerms& terms) {
+  KknSettings s;
+  fields.bytetrack(s)("second_thresh", s.second_thresh)("recover_thresh", s.recover_thresh)(
+      "recover_buffer", s.recover_buffer)("growth", s.growth)("growth_floor", s.growth_floor)(
+      "growth_limit", s.growth_limit)("age_penalty", s.age_penalty)("start_overlap", s.start_overlap)(
+      "duplicate_overlap", s.duplicate_overlap)("sure_thresh", s.sure_thresh)("position_noise", s.noise.position)(
+      "velocity_noise", s.noise.velocity)("measurement_noise", s.noise.measurement)("size_noise",
+                                                                                    s.noise.measured_size);
+  fields.finish();
+  return make_kkn(s, terms);
+}
+
+std::unique_ptr<Tracker> make_tracker(const std::string& name, double frame_rate, const std::string& class_policy,
+                                      const py::kwargs& settings) {
+  const TrackerTerms terms{frame_rate, require_policy(class_policy)};
+  const Fields fields(settings);
+  if (name == "sort") return make_sort_(fields, terms);
+  if (name == "bytetrack") return make_bytetrack_(fields, terms);
+  if (name == "botsort") return make_botsort_(fields, terms);
+  if (name == "ocsort") return make_ocsort_(fields, terms);
+  if (name == "cbiou") return make_cbiou_(fields, terms);
+  if (name == "kkn") return make_kkn_(fields, terms);
+  throw py::value_error("make_tracker: name must be that of a tracker, got " + name);
 }
 
 }  // namespace
@@ -88,14 +196,13 @@ std::unique_ptr<Tracker> bytetrack_(double frame_rate, bool strict, double track
 void bind_tracking(py::module_& module) {
   py::class_<Tracker>(module, "Tracker")
       .def("update", &update_, py::arg("boxes"), py::arg("scores"), py::arg("class_ids"),
-           py::arg("timestamp_s") = py::none())
+           py::arg("timestamp_s") = py::none(), py::arg("camera") = py::none(), py::arg("embeddings") = py::none())
       .def("reset", &Tracker::reset, py::call_guard<py::gil_scoped_release>())
-      .def("tracks", &tracks_);
-  module.def("make_sort", &sort_, py::kw_only(), py::arg("frame_rate"), py::arg("strict"), py::arg("max_age"),
-             py::arg("min_hits"), py::arg("iou_threshold"), py::arg("score_threshold"));
-  module.def("make_bytetrack", &bytetrack_, py::kw_only(), py::arg("frame_rate"), py::arg("strict"),
-             py::arg("track_high_thresh"), py::arg("track_low_thresh"), py::arg("new_track_thresh"),
-             py::arg("track_buffer"), py::arg("match_thresh"), py::arg("fuse_score"));
+      .def("tracks", &tracks_)
+      .def("save", &save_)
+      .def("load", &load_, py::arg("state"));
+  module.def("make_tracker", &make_tracker, py::arg("name"), py::pos_only(), py::arg("frame_rate"),
+             py::arg("class_policy"));
 }
 
 }  // namespace yolokkn::bindings

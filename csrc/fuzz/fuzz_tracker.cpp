@@ -45,16 +45,39 @@ void require(bool condition) {
 }
 
 std::unique_ptr<yolokkn::Tracker> make(Bytes& bytes) {
-  const auto policy = bytes.take<uint8_t>() % 2 ? yolokkn::ClassPolicy::kStrict : yolokkn::ClassPolicy::kAgnostic;
+  const yolokkn::TrackerTerms terms{25.0, static_cast<yolokkn::ClassPolicy>(bytes.take<uint8_t>() % 3)};
   const auto fraction = [&] { return bytes.take<uint8_t>() / 255.0; };
   const double age = bytes.take<uint8_t>() % 40;
-  if (bytes.take<uint8_t>() % 2) {
-    return yolokkn::make_sort({age, 1 + bytes.take<uint8_t>() % 4, fraction(), fraction()}, 30.0, policy);
-  }
   const double low = fraction();
   const double high = std::max(low, fraction());
-  return yolokkn::make_bytetrack({high, low, fraction(), age, fraction(), bytes.take<uint8_t>() % 2 == 0}, 25.0,
-                                 policy);
+  const int64_t hits = 1 + bytes.take<uint8_t>() % 4;
+  const yolokkn::ByteTrackSettings common{high, low, fraction(), age, fraction(), bytes.take<uint8_t>() % 2 == 0};
+  switch (bytes.take<uint8_t>() % 6) {
+    case 0:
+      return yolokkn::make_sort({age, hits, fraction(), fraction()}, terms);
+    case 1:
+      return yolokkn::make_bytetrack(common, terms);
+    case 2:
+      return yolokkn::make_botsort({common, fraction(), fraction()}, terms);
+    case 3:
+      return yolokkn::make_ocsort({age, hits, fraction(), fraction(), fraction() * 9.0, fraction()}, terms);
+    case 4:
+      return yolokkn::make_cbiou({high, fraction(), age, fraction(), fraction() * 5.0, fraction() * 5.0}, terms);
+    default:
+      return yolokkn::make_kkn({common,
+                                fraction(),
+                                fraction(),
+                                fraction() * 5.0,
+                                fraction() * 9.0,
+                                fraction(),
+                                fraction() * 5.0,
+                                fraction(),
+                                fraction(),
+                                fraction(),
+                                fraction() * 2.0,
+                                {}},
+                               terms);
+  }
 }
 
 void check(const yolokkn::Tracker& tracker, std::vector<int64_t> track_ids) {
@@ -73,7 +96,7 @@ void check(const yolokkn::Tracker& tracker, std::vector<int64_t> track_ids) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Bytes bytes(data, size);
   const auto tracker = make(bytes);
-  std::vector<float> boxes, scores;
+  std::vector<float> boxes, scores, embeddings;
   std::vector<int32_t> class_ids;
   std::vector<int64_t> track_ids;
   for (int frame = 0; frame < 64 && !bytes.empty(); ++frame) {
@@ -85,12 +108,26 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (float& value : boxes) value = bytes.number();
     for (float& value : scores) value = bytes.number() / 200.0f;
     for (int32_t& value : class_ids) value = bytes.take<uint8_t>() % 3;
+    yolokkn::FrameView view{
+        {boxes.data(), static_cast<int64_t>(count), 4}, scores.data(), class_ids.data(), {}, {}, {}};
     const auto kind = bytes.take<uint8_t>();
-    std::optional<double> time_s;
-    if (kind % 3 == 1) time_s = frame / 25.0;
-    if (kind % 3 == 2) time_s = bytes.take<double>();
-    tracker->update({{boxes.data(), static_cast<int64_t>(count), 4}, scores.data(), class_ids.data()}, time_s,
-                    track_ids);
+    if (kind % 3 == 1) view.timestamp_s = frame / 25.0;
+    if (kind % 3 == 2) view.timestamp_s = bytes.take<double>();
+    if (kind % 5 == 1) {
+      view.camera = yolokkn::CameraMotion{1.0, 0.0, bytes.number() - 100.0, 0.0, 1.0, bytes.number() - 100.0};
+    }
+    if (kind % 5 == 2) {
+      yolokkn::CameraMotion m;
+      for (double* value : {&m.xx, &m.xy, &m.x0, &m.yx, &m.yy, &m.y0}) *value = bytes.number() / 50.0;
+      view.camera = m;
+    }
+    if (kind % 7 == 1) {
+      embeddings.resize(count * 4);
+      for (float& value : embeddings) value = bytes.number();
+      view.embeddings = {embeddings.data(), static_cast<int64_t>(count), 4};
+    }
+    if (kind % 11 == 1) tracker->load(std::string(tracker->save()));
+    tracker->update(view, {track_ids, {}});
     check(*tracker, track_ids);
   }
   return 0;

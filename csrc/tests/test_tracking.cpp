@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "../tracking/archive.h"
 #include "../tracking/overlaps.h"
 #include "yolokkn/assignment.h"
 #include "yolokkn/trackers.h"
@@ -60,7 +61,7 @@ void test_assignment_is_least() {
   Rng rng(1);
   AssignmentSolver solver;
   CostGraph graph;
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 1500; ++round) {
     const size_t rows = rng() % 6;
     const size_t columns = rng() % 6;
     const double gate = uniform(rng, 0.1, 1.0);
@@ -131,10 +132,14 @@ struct Scene {
   std::vector<float> boxes, scores;
   std::vector<int32_t> class_ids;
   std::vector<int64_t> track_ids;
+  std::vector<int32_t> classes;
+  std::vector<float> embeddings;
 
-  DetectionsView view() const {
-    return {{boxes.data(), static_cast<int64_t>(scores.size()), 4}, scores.data(), class_ids.data()};
+  FrameView view(std::optional<double> time_s = std::nullopt) const {
+    const auto count = static_cast<int64_t>(scores.size());
+    return {{boxes.data(), count, 4}, scores.data(), class_ids.data(), time_s, std::nullopt, {}};
   }
+  FrameResult result() { return {track_ids, classes}; }
 };
 
 Scene crowd(Rng& rng, int count, float shift) {
@@ -148,39 +153,66 @@ Scene crowd(Rng& rng, int count, float shift) {
     scene.class_ids.push_back(static_cast<int32_t>(rng() % 2));
   }
   scene.track_ids.resize(scene.scores.size());
+  scene.classes.resize(scene.scores.size());
   return scene;
 }
 
-std::vector<std::unique_ptr<Tracker>> both() {
+std::vector<std::unique_ptr<Tracker>> all_trackers() {
   std::vector<std::unique_ptr<Tracker>> trackers;
-  trackers.push_back(make_sort({}, 30.0, ClassPolicy::kStrict));
-  trackers.push_back(make_bytetrack({}, 30.0, ClassPolicy::kAgnostic));
+  for (const ClassPolicy policy : {ClassPolicy::kStrict, ClassPolicy::kVote}) {
+    const TrackerTerms terms{30.0, policy};
+    trackers.push_back(make_sort({}, terms));
+    trackers.push_back(make_bytetrack({}, terms));
+    trackers.push_back(make_botsort({}, terms));
+    trackers.push_back(make_ocsort({}, terms));
+    trackers.push_back(make_cbiou({}, terms));
+    trackers.push_back(make_kkn({}, terms));
+  }
   return trackers;
 }
 
 void test_steady_state_allocates_nothing() {
-  for (const auto& tracker : both()) {
+  for (const auto& tracker : all_trackers()) {
     Rng rng(3);
     std::vector<Scene> scenes;
     for (int i = 0; i < 200; ++i) scenes.push_back(crowd(rng, 60, static_cast<float>(i % 20)));
     for (int repeat = 0; repeat < 4; ++repeat) {
       const int64_t before = allocations;
-      for (Scene& scene : scenes) tracker->update(scene.view(), std::nullopt, scene.track_ids);
+      for (Scene& scene : scenes) tracker->update(scene.view(), scene.result());
       CHECK(repeat < 3 || allocations == before);
     }
   }
 }
 
+float any_float(Rng& rng) {
+  return rng() % 8 == 0 ? std::bit_cast<float>(static_cast<uint32_t>(rng())) : static_cast<float>(uniform(rng, -1, 1));
+}
+
+CameraMotion any_camera(Rng& rng) {
+  CameraMotion m;
+  for (double* value : {&m.xx, &m.xy, &m.x0, &m.yx, &m.yy, &m.y0}) {
+    if (rng() % 4 == 0) *value += uniform(rng, -3, 3);
+    if (rng() % 40 == 0) *value = std::bit_cast<double>(rng());
+  }
+  return m;
+}
+
 void test_random_bits_leave_sane_tracks() {
   Rng rng(4);
-  for (const auto& tracker : both()) {
-    for (int round = 0; round < 3000; ++round) {
+  for (const auto& tracker : all_trackers()) {
+    for (int round = 0; round < 1500; ++round) {
       Scene scene = crowd(rng, 12, 0.0f);
       for (float& value : scene.boxes) {
         if (rng() % 8 == 0) value = std::bit_cast<float>(static_cast<uint32_t>(rng()));
       }
-      const double time = std::bit_cast<double>(rng());
-      tracker->update(scene.view(), rng() % 2 ? std::optional<double>(time) : std::nullopt, scene.track_ids);
+      FrameView frame = scene.view();
+      if (rng() % 2) frame.timestamp_s = std::bit_cast<double>(rng());
+      if (rng() % 2) frame.camera = any_camera(rng);
+      if (rng() % 2) {
+        for (size_t i = 0; i < scene.scores.size() * 8; ++i) scene.embeddings.push_back(any_float(rng));
+        frame.embeddings = {scene.embeddings.data(), static_cast<int64_t>(scene.scores.size()), 8};
+      }
+      tracker->update(frame, scene.result());
       for (const LiveTrack& track : tracker->tracks()) {
         CHECK(std::isfinite(track.x1) && std::isfinite(track.y1) && std::isfinite(track.x2) && std::isfinite(track.y2));
         CHECK(track.x2 >= track.x1 && track.y2 >= track.y1 && track.age >= 0.0);
@@ -190,15 +222,61 @@ void test_random_bits_leave_sane_tracks() {
   }
 }
 
+// What is saved goes on alike in another tracker; bytes that were not saved are refused and change nothing.
+void test_states_go_on_alike() {
+  Rng rng(5);
+  const auto twins = all_trackers();
+  auto originals = all_trackers();
+  for (size_t k = 0; k < twins.size(); ++k) {
+    Tracker& tracker = *originals[k];
+    for (int i = 0; i < 30; ++i) {
+      Scene scene = crowd(rng, 40, static_cast<float>(i));
+      tracker.update(scene.view(i / 30.0), scene.result());
+    }
+    std::string state = tracker.save();
+    twins[k]->load(state);
+    CHECK(twins[k]->save() == state);
+    for (int i = 30; i < 60; ++i) {
+      Scene scene = crowd(rng, 40, static_cast<float>(i));
+      Scene other = scene;
+      tracker.update(scene.view(i / 30.0), scene.result());
+      twins[k]->update(other.view(i / 30.0), other.result());
+      CHECK(scene.track_ids == other.track_ids && scene.classes == other.classes);
+    }
+    CHECK(twins[k]->save() == tracker.save());
+    state = tracker.save();
+    for (size_t size = 0; size < state.size(); size += 1 + state.size() / 50) {
+      bool refused = false;
+      try {
+        tracker.load(std::span(state).first(size));
+      } catch (const ArchiveError&) {
+        refused = true;
+      }
+      CHECK(refused && tracker.save() == state);
+    }
+    for (int i = 0; i < 500; ++i) {
+      std::string damaged = state;
+      damaged[rng() % damaged.size()] ^= static_cast<char>(1 + rng() % 255);
+      bool refused = false;
+      try {
+        tracker.load(damaged);
+      } catch (const ArchiveError&) {
+        refused = true;
+      }
+      CHECK(refused && tracker.save() == state);
+    }
+  }
+}
+
 void test_threads_take_turns() {
-  for (const auto& tracker : both()) {
+  for (const auto& tracker : all_trackers()) {
     std::vector<std::thread> threads;
     for (uint64_t seed = 0; seed < 4; ++seed) {
       threads.emplace_back([&, seed] {
         Rng rng(seed);
         for (int i = 0; i < 500; ++i) {
           Scene scene = crowd(rng, 20, static_cast<float>(i));
-          tracker->update(scene.view(), i / 30.0, scene.track_ids);
+          tracker->update(scene.view(i / 30.0), scene.result());
           if (i % 50 == 0) CHECK(tracker->tracks().size() < 10000);
           if (i % 200 == 199) tracker->reset();
         }
@@ -216,6 +294,7 @@ int main() {
   yolokkn::test_overlaps_are_all_found_once();
   yolokkn::test_steady_state_allocates_nothing();
   yolokkn::test_random_bits_leave_sane_tracks();
+  yolokkn::test_states_go_on_alike();
   yolokkn::test_threads_take_turns();
   return 0;
 }

@@ -1,56 +1,38 @@
 // SORT (Bewley et al., Simple online and realtime tracking, 2016).
-#include "track_table.h"
+#include "table_tracker.h"
 
 namespace yolokkn {
 namespace {
 
-class Sort final : public Tracker {
+using Motion = FilterMotion<AreaModel>;
+
+class Sort final : public TableTracker<Motion> {
  public:
-  Sort(const SortSettings& settings, double frame_rate, ClassPolicy policy)
-      : settings_(settings), frame_rate_(frame_rate), policy_(policy), table_(frame_rate, policy, settings.max_age) {}
+  Sort(const SortSettings& settings, const TrackerTerms& terms)
+      : TableTracker(terms, settings.max_age), settings_(settings) {}
 
  private:
-  void do_update(const DetectionsView& detections, std::optional<double> timestamp_s,
-                 std::span<int64_t> track_ids) override {
-    table_.begin(detections, timestamp_s);
-    rows_.clear();
-    for (int32_t row = 0; row < detections.boxes.rows; ++row) {
-      if (table_.usable(row) && table_.score(row) >= settings_.score_threshold) rows_.push_back(row);
-    }
-    all_.resize(table_.tracks().size());
-    for (size_t i = 0; i < all_.size(); ++i) all_[i] = static_cast<int32_t>(i);
-    table_.match(all_, rows_, 1.0 - settings_.iou_threshold, false);
+  void do_update(const FrameView& frame, const FrameResult& result) override {
+    table_.begin(frame);
+    select_rows(rows_, settings_.score_threshold);
+    select_tracks(all_, [](const Item&) { return true; });
+    table_.match_boxes(all_, rows_, 1.0 - settings_.iou_threshold, false);
     for (const int32_t row : rows_) {
       if (table_.row_free(row)) table_.start(row);
     }
-    for (Track& track : table_.tracks()) change_state(track);
-    table_.keep_if([&](const Track& track) { return !table_.expired(track); });
-    table_.write_ids(track_ids);
+    table_.confirm_by_hits(settings_.min_hits);
+    table_.keep_if([&](const Item& track) { return !table_.expired(track); });
+    table_.write(result);
   }
-
-  void change_state(Track& track) noexcept {
-    if (track.row < 0) {
-      track.hits = 0;
-      if (track.state == TrackState::kTracked) track.state = TrackState::kLost;
-    } else if (track.state == TrackState::kTentative) {
-      if (track.hits >= settings_.min_hits || table_.updates() <= settings_.min_hits) table_.confirm(track);
-    }
-  }
-
-  void do_reset() override { table_ = TrackTable<AreaMotion>(frame_rate_, policy_, settings_.max_age); }
-  std::vector<LiveTrack> do_tracks() const override { return table_.live(); }
 
   SortSettings settings_;
-  double frame_rate_;
-  ClassPolicy policy_;
-  TrackTable<AreaMotion> table_;
   std::vector<int32_t> rows_, all_;
 };
 
 }  // namespace
 
-std::unique_ptr<Tracker> make_sort(const SortSettings& settings, double frame_rate, ClassPolicy policy) {
-  return std::make_unique<Sort>(settings, frame_rate, policy);
+std::unique_ptr<Tracker> make_sort(const SortSettings& settings, const TrackerTerms& terms) {
+  return std::make_unique<Sort>(settings, terms);
 }
 
 }  // namespace yolokkn

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -9,15 +10,52 @@
 #include <vector>
 
 #include "clock.h"
+#include "motions.h"
 #include "overlaps.h"
 #include "yolokkn/assignment.h"
-#include "yolokkn/kalman.h"
 #include "yolokkn/trackers.h"
 
 namespace yolokkn {
 
+// Which classes a track was seen as, and how surely; the least sure is forgotten where they are many.
+class ClassVotes {
+ public:
+  static constexpr size_t kMost = 4;
+
+  // Adds a vote and returns the class with the most: the earlier one where two have the same.
+  int32_t add(int32_t class_id, float score) noexcept {
+    const double weight = score > 0.0F ? static_cast<double>(score) : 0.0;
+    size_t place = 0;
+    while (place < count_ && class_ids_[place] != class_id) ++place;
+    if (place == kMost) {
+      place = static_cast<size_t>(std::min_element(weights_.begin(), weights_.end()) - weights_.begin());
+      class_ids_[place] = class_id;
+      weights_[place] = 0.0;
+    } else if (place == count_) {
+      class_ids_[count_++] = class_id;
+      weights_[place] = 0.0;
+    }
+    weights_[place] += weight;
+    const double* begin = weights_.data();
+    return class_ids_[static_cast<size_t>(std::max_element(begin, begin + count_) - begin)];
+  }
+
+  template <typename Archive>
+  friend void exchange(Archive& archive, ClassVotes& votes) {
+    archive(votes.count_);
+    if constexpr (Archive::kLoads) Archive::require(votes.count_ <= kMost, "a track has too many classes");
+    for (size_t i = 0; i < kMost; ++i) archive(votes.class_ids_[i]), archive(votes.weights_[i]);
+  }
+
+ private:
+  std::array<int32_t, kMost> class_ids_{};
+  std::array<double, kMost> weights_{};
+  uint32_t count_ = 0;
+};
+
+template <typename State>
 struct Track {
-  KalmanState filter;
+  State motion;
   CornerBox box;  // the state's box
   double born;    // nominal frames
   double last_seen;
@@ -27,7 +65,41 @@ struct Track {
   int32_t class_id;
   int32_t row;  // detection of this frame, -1 where it was not seen
   TrackState state;
+  ClassVotes votes;  // of class_policy "vote"
+
+  template <typename Archive>
+  friend void exchange(Archive& archive, Track& t) {
+    exchange(archive, t.motion);
+    exchange(archive, t.box);
+    archive(t.born), archive(t.last_seen), archive(t.hits), archive(t.track_id), archive(t.score), archive(t.class_id);
+    auto seen = static_cast<uint8_t>(t.row >= 0);
+    archive(seen), archive(t.state);
+    exchange(archive, t.votes);
+    if constexpr (Archive::kLoads) {
+      Archive::require(t.state <= TrackState::kLost && seen <= 1, "a track's state is none");
+      t.row = seen - 1;
+    }
+  }
 };
+
+// How far a track's box and the detections are grown before they are compared, as shares of their sides.
+struct Growth {
+  double x = 0.0, y = 0.0;
+};
+
+inline CornerBox grown(const CornerBox& box, const Growth& growth) noexcept {
+  const double w = (box.x2 - box.x1) * growth.x;
+  const double h = (box.y2 - box.y1) * growth.y;
+  return {box.x1 - w, box.y1 - h, box.x2 + w, box.y2 + h};
+}
+
+inline double iou_of(const CornerBox& a, const CornerBox& b) noexcept {
+  const double width = std::min(a.x2, b.x2) - std::max(a.x1, b.x1);
+  const double height = std::min(a.y2, b.y2) - std::max(a.y1, b.y1);
+  if (!(width > 0.0 && height > 0.0)) return 0.0;
+  const double shared = width * height;
+  return shared / ((a.x2 - a.x1) * (a.y2 - a.y1) + (b.x2 - b.x1) * (b.y2 - b.y1) - shared);
+}
 
 // Costs are multiples of 2^-40, so that sums of costs are exact and equal sums are equal: ties do not hang on rounding.
 inline double on_cost_grid(double cost) noexcept {
@@ -40,31 +112,47 @@ float clamped_to_float(double value) noexcept;
 template <typename Motion>
 class TrackTable {
  public:
-  TrackTable(double frame_rate, ClassPolicy policy, double max_age)
-      : clock_(frame_rate), policy_(policy), max_age_(max_age) {}
+  using Item = Track<typename Motion::State>;
+
+  TrackTable(const TrackerTerms& terms, double max_age, const Motion& motion = {})
+      : motion_(motion), clock_(terms.frame_rate), policy_(terms.policy), max_age_(max_age) {}
+
+  // Forgets everything.
+  void clear() {
+    tracks_.clear();
+    clock_.restart();
+    updates_ = last_id_ = 0;
+  }
 
   double now() const noexcept { return clock_.now(); }
-  bool expired(const Track& track) const noexcept {
+  // How long a track has been missed before this frame, in nominal frames.
+  double missed(const Item& track) const noexcept {
+    return std::max(now() - track.last_seen - clock_.last_step(), 0.0);
+  }
+  bool expired(const Item& track) const noexcept {
     return now() - track.last_seen > max_age_ + FrameClock::kAgeTolerance;
   }
   int64_t updates() const noexcept { return updates_; }
-  std::vector<Track>& tracks() noexcept { return tracks_; }
-  double score(int32_t row) const noexcept { return static_cast<double>(detections_.scores[row]); }
+  std::vector<Item>& tracks() noexcept { return tracks_; }
+  double score(int32_t row) const noexcept { return static_cast<double>(frame_.scores[row]); }
+  const FrameView& frame() const noexcept { return frame_; }
   bool row_free(int32_t row) const noexcept { return !taken_[static_cast<size_t>(row)]; }
-  bool same_class(const Track& a, const Track& b) const noexcept {
-    return policy_ == ClassPolicy::kAgnostic || a.class_id == b.class_id;
+  bool same_class(const Item& a, const Item& b) const noexcept {
+    return policy_ != ClassPolicy::kStrict || a.class_id == b.class_id;
   }
 
   // Moves every track to the time of the new frame; those that were lost before and are too old by now are gone.
-  void begin(const DetectionsView& detections, std::optional<double> timestamp_s) {
-    detections_ = detections;
-    taken_.assign(static_cast<size_t>(detections.boxes.rows), 0);
+  void begin(const FrameView& frame) {
+    frame_ = frame;
+    taken_.assign(static_cast<size_t>(frame.boxes.rows), 0);
     ++updates_;
-    const double step = clock_.advance(timestamp_s);
-    keep_if([&](const Track& track) { return track.row >= 0 || !expired(track); });
-    for (Track& track : tracks_) {
-      Motion::predict(track.filter, step, track.state == TrackState::kLost);
-      track.box = Motion::box(track.filter);
+    const double step = clock_.advance(frame.timestamp_s);
+    const bool camera_moved = frame.camera && frame.camera->is_sound();
+    keep_if([&](const Item& track) { return track.row >= 0 || !expired(track); });
+    for (Item& track : tracks_) {
+      motion_.predict(track.motion, step, track.state == TrackState::kLost);
+      if (camera_moved) motion_.move(track.motion, *frame.camera);
+      track.box = motion_.box(track.motion);
       track.row = -1;
     }
   }
@@ -72,27 +160,33 @@ class TrackTable {
   // A row takes part only if it is finite and has an area.
   bool usable(int32_t row) const noexcept {
     constexpr float kMax = std::numeric_limits<float>::max();
-    const float* b = detections_.boxes.row(row);
+    const float* b = frame_.boxes.row(row);
     const auto finite = [](float value) { return value >= -kMax && value <= kMax; };
-    return finite(b[0]) && finite(b[1]) && finite(b[2]) && finite(b[3]) && finite(detections_.scores[row]) &&
-           b[2] > b[0] && b[3] > b[1];
+    return finite(b[0]) && finite(b[1]) && finite(b[2]) && finite(b[3]) && finite(frame_.scores[row]) && b[2] > b[0] &&
+           b[3] > b[1];
   }
 
-  // Matches tracks (indices) with detections (rows) and corrects the matched ones; only overlapping boxes can match.
-  void match(std::span<const int32_t> tracks, std::span<const int32_t> rows, double max_cost, bool fuse_score) {
+  static constexpr double kNoPair = std::numeric_limits<double>::infinity();
+
+  // Matches tracks (indices) with detections (rows) such that the costs of the pairs plus `max_cost` for each track
+  // left alone are least, and corrects the matched ones. cost(track, row, iou) is asked for pairs that overlap with
+  // about `least_iou` or more, where the classes may meet; kNoPair, or more than `max_cost`, is no pair. growth(track)
+  // says how far both boxes of a pair are grown before their IoU is taken.
+  template <typename Cost, typename Grow>
+  void match(std::span<const int32_t> tracks, std::span<const int32_t> rows, double least_iou, double max_cost,
+             Cost&& cost, Grow&& growth) {
     if (tracks.empty() || rows.empty()) return;
     max_cost = on_cost_grid(max_cost);
-    gather(rows, fuse_score);
+    gather(rows);
     finder_.build(boxes_);
     graph_.clear(static_cast<int32_t>(rows.size()));
     for (const int32_t index : tracks) {
-      const Track& track = tracks_[static_cast<size_t>(index)];
-      finder_.query(track.box, 1.0 - max_cost, [&](int32_t column, double iou) {
-        const double cost = on_cost_grid(1.0 - iou * factors_[static_cast<size_t>(column)]);
-        if (!(cost <= max_cost && iou > 0.0)) return;
+      const Item& track = tracks_[static_cast<size_t>(index)];
+      for_near(track, least_iou, growth(track), [&](int32_t column, double iou) {
         const int32_t row = rows[static_cast<size_t>(column)];
-        if (policy_ == ClassPolicy::kStrict && detections_.class_ids[row] != track.class_id) return;
-        graph_.edges.push_back({column, cost});
+        if (policy_ == ClassPolicy::kStrict && frame_.class_ids[row] != track.class_id) return;
+        const double value = on_cost_grid(cost(track, row, iou));
+        if (iou > 0.0 && value <= max_cost) graph_.edges.push_back({column, value});
       });
       graph_.end_row();
     }
@@ -103,21 +197,56 @@ class TrackTable {
     }
   }
 
-  void start(int32_t row) {
-    const KalmanState filter = Motion::start(Motion::measure(box_of(row)));
-    taken_[static_cast<size_t>(row)] = 1;
-    tracks_.push_back({filter, Motion::box(filter), now(), now(), 1, -1, detections_.scores[row],
-                       detections_.class_ids[row], row, TrackState::kTentative});
+  // The plain match of predicted boxes: 1 - IoU, or 1 - IoU * score.
+  void match_boxes(std::span<const int32_t> tracks, std::span<const int32_t> rows, double max_cost, bool fuse_score) {
+    const auto cost = [&](const Item&, int32_t row, double iou) { return 1.0 - (fuse_score ? iou * share(row) : iou); };
+    match(tracks, rows, 1.0 - max_cost, max_cost, cost, [](const Item&) { return Growth{}; });
   }
 
-  void confirm(Track& track) noexcept {
+  // A detection's score within 0 and 1.
+  double share(int32_t row) const noexcept { return std::clamp(score(row), 0.0, 1.0); }
+
+  CornerBox box_of(int32_t row) const noexcept {
+    const float* b = frame_.boxes.row(row);
+    return {static_cast<double>(b[0]), static_cast<double>(b[1]), static_cast<double>(b[2]), static_cast<double>(b[3])};
+  }
+
+  Seen seen(int32_t row) const noexcept {
+    const auto columns = static_cast<size_t>(frame_.embeddings.cols);
+    return {box_of(row), score(row), now(),
+            columns == 0 ? std::span<const float>() : std::span<const float>(frame_.embeddings.row(row), columns)};
+  }
+
+  void start(int32_t row) {
+    Item track{motion_.start(seen(row)), {}, now(), now(), 1, -1, frame_.scores[row], frame_.class_ids[row], row,
+               TrackState::kTentative,   {}};
+    track.box = motion_.box(track.motion);
+    if (policy_ == ClassPolicy::kVote) track.votes.add(track.class_id, track.score);
+    taken_[static_cast<size_t>(row)] = 1;
+    tracks_.push_back(std::move(track));
+  }
+
+  void confirm(Item& track) noexcept {
     track.track_id = ++last_id_;
     track.state = TrackState::kTracked;
   }
 
+  // Ends an update as SORT does: hits are counted in a row, `min_hits` of them confirm a track, and the tracks of the
+  // first `min_hits` updates are confirmed at once.
+  void confirm_by_hits(int64_t min_hits) noexcept {
+    for (Item& track : tracks_) {
+      if (track.row < 0) {
+        track.hits = 0;
+        if (track.state == TrackState::kTracked) track.state = TrackState::kLost;
+      } else if (track.state == TrackState::kTentative && (track.hits >= min_hits || updates_ <= min_hits)) {
+        confirm(track);
+      }
+    }
+  }
+
   template <typename Keep>
   void keep_if(Keep&& keep) {
-    std::erase_if(tracks_, [&](const Track& track) { return !keep(track); });
+    std::erase_if(tracks_, [&](const Item& track) { return !keep(track); });
   }
 
   // Calls found(i, j, iou) for every pair of a track of `queries` and one of `others` (indices) of about this IoU or
@@ -134,43 +263,87 @@ class TrackTable {
     }
   }
 
-  void write_ids(std::span<int64_t> track_ids) const noexcept {
-    std::fill(track_ids.begin(), track_ids.end(), int64_t{-1});
-    for (const Track& track : tracks_) {
-      if (track.row >= 0) track_ids[static_cast<size_t>(track.row)] = track.track_id;
+  // Calls covered(i) for the i-th row where the detection of one of these tracks overlaps it with more than this IoU.
+  template <typename Covered>
+  void for_covered(std::span<const int32_t> rows, std::span<const int32_t> tracks, double iou, Covered&& covered) {
+    gather(rows);
+    finder_.build(boxes_);
+    for (const int32_t index : tracks) {
+      finder_.query(box_of(tracks_[static_cast<size_t>(index)].row), iou, [&](int32_t place, double found) {
+        if (found > iou) covered(static_cast<size_t>(place));
+      });
+    }
+  }
+
+  void write(const FrameResult& result) const noexcept {
+    std::fill(result.track_ids.begin(), result.track_ids.end(), int64_t{-1});
+    std::copy_n(frame_.class_ids, result.class_ids.size(), result.class_ids.begin());
+    for (const Item& track : tracks_) {
+      if (track.row < 0) continue;
+      result.track_ids[static_cast<size_t>(track.row)] = track.track_id;
+      if (!result.class_ids.empty()) result.class_ids[static_cast<size_t>(track.row)] = track.class_id;
     }
   }
 
   std::vector<LiveTrack> live() const {
     std::vector<LiveTrack> out;
     out.reserve(tracks_.size());
-    for (const Track& t : tracks_) {
+    for (const Item& t : tracks_) {
       out.push_back({clamped_to_float(t.box.x1), clamped_to_float(t.box.y1), clamped_to_float(t.box.x2),
                      clamped_to_float(t.box.y2), t.track_id, t.score, t.class_id, t.state, now() - t.last_seen});
     }
     return out;
   }
 
- private:
-  CornerBox box_of(int32_t row) const noexcept {
-    const float* b = detections_.boxes.row(row);
-    return {static_cast<double>(b[0]), static_cast<double>(b[1]), static_cast<double>(b[2]), static_cast<double>(b[3])};
-  }
-
-  void gather(std::span<const int32_t> rows, bool fuse_score) {
-    boxes_.clear();
-    factors_.clear();
-    for (const int32_t row : rows) {
-      boxes_.push_back(box_of(row));
-      factors_.push_back(fuse_score ? std::clamp(score(row), 0.0, 1.0) : 1.0);
+  template <typename Archive>
+  friend void exchange(Archive& archive, TrackTable& table) {
+    exchange(archive, table.clock_);
+    archive(table.updates_), archive(table.last_id_);
+    exchange_all(archive, table.tracks_);
+    if constexpr (Archive::kLoads) {
+      Archive::require(table.updates_ >= 0 && table.last_id_ >= 0, "a count is negative");
+      for (const Item& t : table.tracks_) {
+        Archive::require(t.born <= t.last_seen && t.last_seen <= table.now(), "a track is of the future");
+        Archive::require(
+            t.state == TrackState::kTentative ? t.track_id == -1 : t.track_id >= 1 && t.track_id <= table.last_id_,
+            "a track's id is none");
+      }
     }
   }
 
-  void correct(Track& track, int32_t row) noexcept {
-    Motion::correct(track.filter, Motion::measure(box_of(row)));
-    track.box = Motion::box(track.filter);
-    track.class_id = detections_.class_ids[row];
-    track.score = detections_.scores[row];
+ private:
+  // Calls found(column, iou) for each gathered detection that overlaps the track's box, both grown.
+  template <typename Found>
+  void for_near(const Item& track, double least_iou, const Growth& growth, Found&& found) const {
+    if (growth.x <= 0.0 && growth.y <= 0.0) {
+      finder_.query(track.box, least_iou, found);
+      return;
+    }
+    const CornerBox own = grown(track.box, growth);
+    const double x = widest_ * growth.x;
+    const double y = tallest_ * growth.y;
+    finder_.query({own.x1 - x, own.y1 - y, own.x2 + x, own.y2 + y}, 0.0, [&](int32_t column, double) {
+      found(column, iou_of(own, grown(boxes_[static_cast<size_t>(column)], growth)));
+    });
+  }
+
+  void gather(std::span<const int32_t> rows) {
+    boxes_.clear();
+    widest_ = tallest_ = 0.0;
+    for (const int32_t row : rows) {
+      const CornerBox box = box_of(row);
+      widest_ = std::max(widest_, box.x2 - box.x1);
+      tallest_ = std::max(tallest_, box.y2 - box.y1);
+      boxes_.push_back(box);
+    }
+  }
+
+  void correct(Item& track, int32_t row) {
+    motion_.correct(track.motion, seen(row));
+    track.box = motion_.box(track.motion);
+    track.class_id = frame_.class_ids[row];
+    track.score = frame_.scores[row];
+    if (policy_ == ClassPolicy::kVote) track.class_id = track.votes.add(track.class_id, track.score);
     track.last_seen = now();
     track.row = row;
     ++track.hits;
@@ -178,17 +351,18 @@ class TrackTable {
     if (track.state == TrackState::kLost) track.state = TrackState::kTracked;
   }
 
-  std::vector<Track> tracks_;  // oldest first
+  std::vector<Item> tracks_;  // oldest first
+  Motion motion_;
   FrameClock clock_;
   ClassPolicy policy_;
   double max_age_;  // nominal frames
   int64_t updates_ = 0;
   int64_t last_id_ = 0;
 
-  DetectionsView detections_;  // of this frame
+  FrameView frame_;
   std::vector<uint8_t> taken_;
   std::vector<CornerBox> boxes_;
-  std::vector<double> factors_;
+  double widest_ = 0.0, tallest_ = 0.0;  // of those
   OverlapFinder finder_;
   CostGraph graph_;
   AssignmentSolver solver_;

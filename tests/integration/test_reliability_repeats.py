@@ -13,7 +13,6 @@ from yolokkn.geometry import xywh_to_xyxy
 from yolokkn.tracking import reference
 from yolokkn.tracking.mot_files import read_detections, read_seqinfo
 
-REFERENCES = {"sort": reference.Sort, "bytetrack": reference.ByteTrack}
 SEQUENCES = ["mot17/MOT17-02", "mot17/MOT17-05", "mot17/MOT17-09", "mot17/MOT17-13"] + [
     f"dancetrack/dancetrack{n}" for n in ("0005", "0030", "0077", "0081")
 ]
@@ -55,7 +54,7 @@ def test_ten_repeats_are_equal_and_the_reference_agrees(sequence, shared_data):
             other = tracker if repeat % 2 else tracking.create(name, frame_rate=rate)
             assert digest(other, frames, rate) == first
         tracker.reset()
-        slow = REFERENCES[name](tracker.settings, tracker.frame_rate, tracker.class_policy)
+        slow = reference.TRACKERS[name](tracker.settings, tracker.frame_rate, tracker.class_policy)
         highest = 0
         for i, frame in enumerate(frames[: int(REFERENCE_FRAMES * max(SCALE, 1))]):
             got = tracker.update(*frame, i / rate)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from yolokkn.tracking.reference_kalman import AreaMotion, Filter, HeightMotion
+from yolokkn.tracking.reference.box_models import AreaModel, HeightModel, SizeModel
+from yolokkn.tracking.reference.kalman import Filter
 
 
 class Textbook:
@@ -44,10 +45,10 @@ def test_equals_textbook():
                 np.testing.assert_allclose(block, theirs.p[lane::4, lane::4], rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("motion", [AreaMotion, HeightMotion])
+@pytest.mark.parametrize("motion", [AreaModel, HeightModel, SizeModel()])
 def test_covariances_stay_positive_definite(motion):
     rng = np.random.default_rng(1)
-    lanes = 3 if motion is AreaMotion else 4  # the aspect of SORT has no velocity
+    lanes = 3 if motion is AreaModel else 4  # the aspect of SORT has no velocity
     for _ in range(50):
         f = motion.start(motion.measure(0.0, 0.0, 10.0, 20.0))
         for _ in range(60):
@@ -64,7 +65,7 @@ def test_covariances_stay_positive_definite(motion):
             assert (f.b[:lanes] > 0).all()
 
 
-@pytest.mark.parametrize("motion", [AreaMotion, HeightMotion])
+@pytest.mark.parametrize("motion", [AreaModel, HeightModel, SizeModel()])
 def test_box_of_a_measurement(motion):
     box = motion.box(motion.start(motion.measure(10.0, 20.0, 40.0, 80.0)))
     np.testing.assert_allclose(box, [10, 20, 40, 80])

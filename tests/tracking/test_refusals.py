@@ -15,7 +15,11 @@ BOX = [[10, 10, 50, 90]]
 @pytest.mark.parametrize(
     ("kwargs", "error", "text"),
     [
-        ({"name": "bytetrak"}, ValueError, "must be one of sort, bytetrack, got 'bytetrak'; did you mean 'bytetrack'"),
+        (
+            {"name": "bytetrak"},
+            ValueError,
+            "must be one of sort, bytetrack, botsort, ocsort, cbiou, kkn, got 'bytetrak'; did you mean 'bytetrack'",
+        ),
         ({"name": "sort", "maxage": 3}, ValueError, "got 'maxage'; did you mean 'max_age'"),
         ({"name": "bytetrack", "match_thresh": 1.5}, ValueError, "match_thresh must be within 0 and 1, got 1.5"),
         ({"name": "bytetrack", "match_thresh": np.nan}, ValueError, "match_thresh must be within"),

@@ -6,7 +6,7 @@ import pytest
 from tests.strategies import scaled
 from tests.tracking.scenes import crowd, detected, hostile_times
 from yolokkn import tracking
-from yolokkn.tracking.reference import MAX_STEP, MIN_STEP, Clock
+from yolokkn.tracking.reference.clock import MAX_STEP, MIN_STEP, Clock
 
 
 @pytest.mark.parametrize("name", tracking.TRACKERS)

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     add_frame_options(parser, conf=TRACK_SCORE_THRESHOLD)
     group = parser.add_argument_group("tracker")
     group.add_argument(
-        "--tracker", default="bytetrack", metavar="NAME", help=f"{' or '.join(tracking.TRACKERS)} (default bytetrack)"
+        "--tracker", default="kkn", metavar="NAME", help=f"one of {', '.join(tracking.TRACKERS)} (default kkn)"
     )
     group.add_argument("--detections", metavar="FILE", help="track these MOTChallenge detections, without pictures")
     group.add_argument(
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         "--class-policy",
         default=None,
         metavar="P",
-        help="strict: a track keeps its class; agnostic: classes are ignored",
+        help="strict: a track keeps its class; agnostic: classes are ignored; vote: so, and a track has its likeliest one",
     )
     for name, (kind, text) in settings().items():
         group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=text)
@@ -58,14 +58,20 @@ def main(argv: Sequence[str]) -> int:
 
 def settings() -> dict[str, tuple[Any, str]]:
     """Return the settings of all trackers by name: the type of the value, and a line of help."""
-    found: dict[str, tuple[Any, str]] = {}
-    for tracker, kind in (("bytetrack", tracking.ByteTrackSettings), ("sort", tracking.SortSettings)):
+    texts: dict[str, str] = {}
+    defaults: dict[str, dict[str, Any]] = {}
+    for tracker, kind in tracking.SETTINGS.items():
         meanings = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z)", kind.__doc__ or "", re.DOTALL | re.MULTILINE)
-        texts = {name: " ".join(text.split()) for name, text in meanings}
+        for name, text in meanings:
+            texts.setdefault(name, " ".join(text.split()))
         for field in fields(kind):
-            value = field.default
-            help_text = f"{tracker}, default {value}: {texts.get(field.name, '')}".replace("%", "%%")
-            found[field.name] = (flag if isinstance(value, bool) else type(value), help_text)
+            defaults.setdefault(field.name, {})[tracker] = field.default
+    found: dict[str, tuple[Any, str]] = {}
+    for name, values in defaults.items():
+        value = next(iter(values.values()))
+        shown = ", ".join(f"{tracker} {default}" for tracker, default in values.items())
+        text = f"{texts.get(name, '')} (default: {shown})".replace("%", "%%")
+        found[name] = (flag if isinstance(value, bool) else type(value), text)
     return found
 
 

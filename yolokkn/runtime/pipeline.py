@@ -46,7 +46,7 @@ class FrameTracker(Protocol):
     """What the pipeline needs of a tracker."""
 
     def update(self, boxes: Any, scores: Any, class_ids: Any, timestamp_s: float | None = None) -> Any:
-        """Return the track id of each box."""
+        """Return the track id of each box; an attribute `class_ids`, where there is one, has the classes of the tracks."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,8 @@ class Pipeline:
             time_s = done.frame.timestamp_s if self._source.has_timestamps else None
             track_ids = self._tracker.update(result.boxes, result.scores, result.class_ids, time_s)
             timing["track"] = (time.perf_counter() - started) * 1e3
-            result = Tracks.from_detections(result, track_ids)
+            classes = getattr(self._tracker, "class_ids", result.class_ids)
+            result = Tracks.from_detections(replace(result, class_ids=classes), track_ids)
         result = replace(result, timing_ms=MappingProxyType(dict(timing)))
         if self._sinks:
             started = time.perf_counter()

@@ -27,7 +27,7 @@ def track(
     source: Any,
     *,
     model: Model | str | Path | None = None,
-    tracker: str | Any = "bytetrack",
+    tracker: str | Any = "kkn",
     save: str | Sequence[str] = (),
     policy: str | None = None,
     ledger: LatencyLedger | None = None,
@@ -40,7 +40,7 @@ def track(
         model: A loaded model, or what `yolokkn.load` takes; None: the one that comes with the package. A model loaded here
             keeps scores from 0.1 on, since ByteTrack carries tracks on with weak detections; a model that you loaded keeps
             its own threshold, so load it with `score_threshold=0.1`, or give that here.
-        tracker: A name ("bytetrack", "sort") or an object with `update`.
+        tracker: A name (one of `yolokkn.tracking.TRACKERS`) or an object with `update`.
         save: Where results go: "out.mp4", "out.jsonl", "mot:out.txt" ...
         policy: "every" frame or the "latest"; by default what the kind of source wants.
         ledger: Where times go.
@@ -121,8 +121,7 @@ def _frames(
 
 def tracker_settings() -> set[str]:
     """Return the names of every tracker's settings, less those that mean the detections' thresholds here (SORT has such)."""
-    kinds = (tracking.SortSettings, tracking.ByteTrackSettings)
-    names = {"class_policy"} | {f.name for kind in kinds for f in fields(kind)}
+    names = {"class_policy"} | {f.name for kind in tracking.SETTINGS.values() for f in fields(kind)}
     return names - {f.name for f in fields(DecodeOptions)}
 
 

@@ -11,12 +11,25 @@ from yolokkn.tracking.mot_files import (
     track_detections,
     write_rows,
 )
-from yolokkn.tracking.settings import ByteTrackSettings, ClassPolicy, SortSettings
+from yolokkn.tracking.settings import (
+    BotSortSettings,
+    ByteTrackSettings,
+    CBiouSettings,
+    ClassPolicy,
+    KknSettings,
+    OcSortSettings,
+    SortSettings,
+)
 from yolokkn.tracking.trackers import (
+    SETTINGS,
     TRACK_STATES,
     TRACKERS,
+    BotSort,
     ByteTrack,
+    CBiou,
+    Kkn,
     LiveTracks,
+    OcSort,
     Sort,
     Tracker,
     assign,
@@ -25,13 +38,22 @@ from yolokkn.tracking.trackers import (
 )
 
 __all__ = [
+    "SETTINGS",
     "TRACKERS",
     "TRACK_STATES",
+    "BotSort",
+    "BotSortSettings",
     "ByteTrack",
     "ByteTrackSettings",
+    "CBiou",
+    "CBiouSettings",
     "ClassPolicy",
+    "Kkn",
+    "KknSettings",
     "LiveTracks",
     "MotRow",
+    "OcSort",
+    "OcSortSettings",
     "SequenceInfo",
     "Sort",
     "SortSettings",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, cast, get_args
 
 from yolokkn.errors import did_you_mean
 
-ClassPolicy = Literal["strict", "agnostic"]
+ClassPolicy = Literal["strict", "agnostic", "vote"]
 CLASS_POLICIES: tuple[str, ...] = get_args(ClassPolicy)
 
 
@@ -28,20 +28,36 @@ def _number(owner: str, name: str, value: Any) -> float:
     return float(value)
 
 
-def _require_fractions(owner: str, settings: Any, names: Iterable[str]) -> None:
-    for name in names:
-        value = _number(owner, name, getattr(settings, name))
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"{owner}: {name} must be within 0 and 1, got {value}")
+def _within(default: Any, low: float = 0.0, high: float = 1.0) -> Any:
+    """A field of a number within these bounds."""
+    return field(default=default, metadata={"low": low, "high": high})
 
 
-def _require_frames(owner: str, name: str, value: Any) -> None:
-    if not 0.0 <= _number(owner, name, value) <= 1e6:
-        raise ValueError(f"{owner}: {name} must be within 0 and 1000000 nominal frames, got {value}")
+def _frames(default: float) -> Any:
+    return _within(default, 0.0, 1e6)
+
+
+class _Settings:
+    """Checks the fields by their limits; a bool must be a bool, an int a whole number."""
+
+    def __post_init__(self) -> None:
+        owner = type(self).__name__
+        for one in fields(cast("Any", self)):
+            value, default = getattr(self, one.name), one.default
+            if isinstance(default, bool):
+                if not isinstance(value, bool):
+                    raise TypeError(f"{owner}: {one.name} must be a bool, got {type(value).__name__}")
+                continue
+            if isinstance(default, int) and (isinstance(value, bool) or not isinstance(value, int)):
+                raise TypeError(f"{owner}: {one.name} must be an int, got {type(value).__name__}")
+            low, high = one.metadata["low"], one.metadata["high"]
+            if not low <= _number(owner, one.name, value) <= high:
+                unit = " nominal frames" if high == 1e6 and not isinstance(default, int) else ""
+                raise ValueError(f"{owner}: {one.name} must be within {low:g} and {high:g}{unit}, got {value}")
 
 
 @dataclass(frozen=True)
-class SortSettings:
+class SortSettings(_Settings):
     """Settings of SORT.
 
     Attributes:
@@ -52,23 +68,15 @@ class SortSettings:
         score_threshold: Detections below this score are ignored.
     """
 
-    max_age: float = 30.0
-    min_hits: int = 3
-    iou_threshold: float = 0.3
-    score_threshold: float = 0.25
-
-    def __post_init__(self) -> None:
-        _require_fractions("SortSettings", self, ("iou_threshold", "score_threshold"))
-        _require_frames("SortSettings", "max_age", self.max_age)
-        if isinstance(self.min_hits, bool) or not isinstance(self.min_hits, int):
-            raise TypeError(f"SortSettings: min_hits must be an int, got {type(self.min_hits).__name__}")
-        if not 1 <= self.min_hits <= 1_000_000:
-            raise ValueError(f"SortSettings: min_hits must be within 1 and 1000000, got {self.min_hits}")
+    max_age: float = _frames(30.0)
+    min_hits: int = _within(3, 1, 1_000_000)
+    iou_threshold: float = _within(0.3)
+    score_threshold: float = _within(0.25)
 
 
 @dataclass(frozen=True)
-class ByteTrackSettings:
-    """Settings of ByteTrack; the defaults are the customary ones.
+class ByteTrackSettings(_Settings):
+    """Settings of ByteTrack; the defaults are the customary ones, but for `new_track_thresh` (customary: 0.25).
 
     Attributes:
         track_high_thresh: Detections of this score or more take part in the first association.
@@ -79,24 +87,117 @@ class ByteTrackSettings:
         fuse_score: Multiply the IoU by the detection's score in the associations of high scores.
     """
 
-    track_high_thresh: float = 0.25
-    track_low_thresh: float = 0.1
-    new_track_thresh: float = 0.25
-    track_buffer: float = 30.0
-    match_thresh: float = 0.8
+    track_high_thresh: float = _within(0.25)
+    track_low_thresh: float = _within(0.1)
+    new_track_thresh: float = _within(0.5)
+    track_buffer: float = _frames(30.0)
+    match_thresh: float = _within(0.8)
     fuse_score: bool = True
 
     def __post_init__(self) -> None:
-        names = ("track_high_thresh", "track_low_thresh", "new_track_thresh", "match_thresh")
-        _require_fractions("ByteTrackSettings", self, names)
-        _require_frames("ByteTrackSettings", "track_buffer", self.track_buffer)
-        if not isinstance(self.fuse_score, bool):
-            raise TypeError(f"ByteTrackSettings: fuse_score must be a bool, got {type(self.fuse_score).__name__}")
+        super().__post_init__()
         if self.track_low_thresh > self.track_high_thresh:
             raise ValueError(
-                f"ByteTrackSettings: track_low_thresh must not exceed track_high_thresh ({self.track_high_thresh}), "
-                f"got {self.track_low_thresh}"
+                f"{type(self).__name__}: track_low_thresh must not exceed track_high_thresh "
+                f"({self.track_high_thresh}), got {self.track_low_thresh}"
             )
+
+
+@dataclass(frozen=True)
+class BotSortSettings(ByteTrackSettings):
+    """Settings of BoT-SORT: ByteTrack's, with the thresholds of its paper, and those of the appearance.
+
+    Attributes:
+        proximity_thresh: Appearance counts where 1 - IoU is at most this.
+        appearance_thresh: It counts where half the cosine distance of the two vectors is at most this.
+    """
+
+    track_high_thresh: float = _within(0.6)
+    new_track_thresh: float = _within(0.7)
+    proximity_thresh: float = _within(0.5)
+    appearance_thresh: float = _within(0.25)
+
+
+@dataclass(frozen=True)
+class OcSortSettings(_Settings):
+    """Settings of OC-SORT; the defaults are its paper's.
+
+    Attributes:
+        max_age: A track dies when it was not seen for more than this many nominal frames of time.
+        min_hits: A track is confirmed by this many detections in a row, as SORT's.
+        iou_threshold: Least IoU of a detection and a track's predicted, or last observed, box.
+        score_threshold: Detections below this score are ignored.
+        delta_t: A track's direction is that of its way in the last so many nominal frames.
+        inertia: Weight of the direction beside the IoU.
+    """
+
+    max_age: float = _frames(30.0)
+    min_hits: int = _within(3, 1, 1_000_000)
+    iou_threshold: float = _within(0.3)
+    score_threshold: float = _within(0.6)
+    delta_t: float = _within(3.0, 0.0, 1000.0)
+    inertia: float = _within(0.2)
+
+
+@dataclass(frozen=True)
+class CBiouSettings(_Settings):
+    """Settings of C-BIoU.
+
+    Attributes:
+        track_high_thresh: Detections below this score are ignored.
+        new_track_thresh: Least score of a detection that starts a track.
+        track_buffer: A lost track is forgotten when it was not seen for more than this many nominal frames of time.
+        match_thresh: Largest 1 - IoU of the grown boxes of a match.
+        buffer_small: Boxes grow by this share of their sides, on each side, in the first association.
+        buffer_large: And by this in the second.
+    """
+
+    track_high_thresh: float = _within(0.6)
+    new_track_thresh: float = _within(0.7)
+    track_buffer: float = _frames(30.0)
+    match_thresh: float = _within(0.7)
+    buffer_small: float = _within(0.3, 0.0, 5.0)
+    buffer_large: float = _within(0.5, 0.0, 5.0)
+
+
+@dataclass(frozen=True)
+class KknSettings(ByteTrackSettings):
+    """Settings of kkn: ByteTrack's, and those of what it adds.
+
+    Attributes:
+        second_thresh: Largest 1 - IoU of the association of low scores.
+        recover_thresh: Largest 1 - IoU of the grown boxes of the association of what was left over; 0 for none.
+        recover_buffer: How far boxes grow in it, as a share of their sides, on each side.
+        growth: How far boxes grow in the first association: this times the standard deviation of the predicted centre,
+            less `growth_floor`, both as shares of the box's sides.
+        growth_floor: See there; a track that is seen steadily does not grow.
+        growth_limit: Most growth.
+        age_penalty: A track missed for n nominal frames has its IoU divided by 1 + n times this.
+        start_overlap: None starts where a confirmed track was seen with a larger IoU than this.
+        duplicate_overlap: Of a seen and a lost track with a larger IoU than this, the younger one ends.
+        sure_thresh: A detection of this score or more starts a confirmed track at once.
+        position_noise: Standard deviation of a centre's motion in a nominal frame, as a share of the side.
+        velocity_noise: Of the change of its velocity.
+        measurement_noise: Of a measured centre.
+        size_noise: Of a measured side.
+    """
+
+    track_high_thresh: float = _within(0.45)
+    new_track_thresh: float = _within(0.65)
+    second_thresh: float = _within(0.5)
+    recover_thresh: float = _within(0.7)
+    recover_buffer: float = _within(0.2, 0.0, 5.0)
+    growth: float = _within(2.5, 0.0, 100.0)
+    growth_floor: float = _within(0.05)
+    growth_limit: float = _within(0.5, 0.0, 5.0)
+    age_penalty: float = _within(0.02, 0.0, 10.0)
+    start_overlap: float = _within(0.6)
+    duplicate_overlap: float = _within(0.9)
+    sure_thresh: float = _within(0.8, 0.0, 2.0)
+    position_noise: float = _within(0.04, 1e-6, 10.0)
+    velocity_noise: float = _within(0.00625, 1e-6, 10.0)
+    measurement_noise: float = _within(0.06, 1e-6, 10.0)
+    size_noise: float = _within(0.12, 1e-6, 10.0)
 
 
 def make_settings(kind: type, tracker: str, values: dict[str, Any]) -> Any:

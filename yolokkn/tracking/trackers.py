@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,8 +12,12 @@ import numpy as np
 from yolokkn.ops import _native
 from yolokkn.ops.arguments import explain_kinds
 from yolokkn.tracking.settings import (
+    BotSortSettings,
     ByteTrackSettings,
+    CBiouSettings,
     ClassPolicy,
+    KknSettings,
+    OcSortSettings,
     SortSettings,
     check_class_policy,
     check_frame_rate,
@@ -20,6 +25,8 @@ from yolokkn.tracking.settings import (
     nearest,
 )
 
+_MAGIC = b"yolokkn tracker\0"
+_STATE_VERSION = 1
 TRACK_STATES = ("tentative", "tracked", "lost")
 
 
@@ -63,7 +70,7 @@ class Tracker:
         name: What `create` knows it by.
         settings: Its frozen settings.
         frame_rate: Nominal frames a second.
-        class_policy: "strict" or "agnostic".
+        class_policy: "strict", "agnostic" or "vote".
     """
 
     name: str = ""
@@ -71,16 +78,23 @@ class Tracker:
 
     def __init__(self, settings: Any = None, *, frame_rate: float = 30.0, class_policy: ClassPolicy = "strict") -> None:
         owner = type(self).__name__
-        if settings is not None and not isinstance(settings, self.settings_type):
+        if settings is not None and type(settings) is not self.settings_type:
             raise TypeError(f"{owner}: settings must be {self.settings_type.__name__}, got {type(settings).__name__}")
         self.settings: Any = self.settings_type() if settings is None else settings
         self.frame_rate = check_frame_rate(owner, frame_rate)
         self.class_policy = check_class_policy(owner, class_policy)
-        make = getattr(_native, f"make_{self.name}")
-        self._native = make(frame_rate=self.frame_rate, strict=class_policy == "strict", **asdict(self.settings))
+        self._native = _native.make_tracker(self.name, self.frame_rate, self.class_policy, **asdict(self.settings))
+        self._class_ids: np.ndarray = np.zeros(0, np.int32)
 
     def update(
-        self, boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, timestamp_s: float | None = None
+        self,
+        boxes: np.ndarray,
+        scores: np.ndarray,
+        class_ids: np.ndarray,
+        timestamp_s: float | None = None,
+        *,
+        camera: np.ndarray | None = None,
+        embeddings: np.ndarray | None = None,
     ) -> np.ndarray:
         """Give the detections of the next frame their identities.
 
@@ -89,6 +103,11 @@ class Tracker:
             scores: (N,) float32.
             class_ids: (N,) int32.
             timestamp_s: Time of the frame in seconds; without it, one nominal frame has passed.
+            camera: (2, 3) float64: a point (x, y) of the frame before lies at camera @ (x, y, 1) in this one; without it
+                the camera stood still. A matrix that is not finite, or grows or shrinks the picture tenfold, counts as
+                none.
+            embeddings: (N, D) float32 appearance vectors, of any length; those who look alike point the same way. Only
+                "botsort" asks for them.
 
         Returns:
             (N,) int64 track ids in the detections' order, from 1; -1 where a detection belongs to no confirmed track.
@@ -105,7 +124,13 @@ class Tracker:
             >>> tracker.update(box + 2, np.array([0.8], np.float32), np.array([0], np.int32)).tolist()
             [1]
         """
-        return self._native.update(boxes, scores, class_ids, timestamp_s)
+        track_ids, self._class_ids = self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings)
+        return track_ids
+
+    @property
+    def class_ids(self) -> np.ndarray:
+        """(N,) int32 classes of the last update's detections: with class_policy "vote" those that their tracks voted for."""
+        return self._class_ids
 
     def tracks(self) -> LiveTracks:
         """Return the live tracks, seen or not: for drawing predicted boxes."""
@@ -114,6 +139,46 @@ class Tracker:
     def reset(self) -> None:
         """Forget everything: the next update is the first, ids start at 1 again."""
         self._native.reset()
+
+    def to_bytes(self) -> bytes:
+        """Return all that the next updates depend on: `from_bytes` makes a tracker that goes on alike, id for id."""
+        values = {
+            "tracker": self.name,
+            "version": _STATE_VERSION,
+            "frame_rate": self.frame_rate,
+            "class_policy": self.class_policy,
+            "settings": asdict(self.settings),
+        }
+        head = json.dumps(values).encode()
+        return _MAGIC + len(head).to_bytes(4, "little") + head + self._native.save()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Tracker:
+        """Return the tracker that `to_bytes` described.
+
+        Raises:
+            ValueError: The bytes are no such description, are damaged, or are of another version.
+        """
+        head_end = len(_MAGIC) + 4 + int.from_bytes(data[len(_MAGIC) : len(_MAGIC) + 4], "little")
+        try:
+            if data[: len(_MAGIC)] != _MAGIC or head_end > len(data):
+                raise ValueError("it does not begin as one")
+            values = json.loads(data[len(_MAGIC) + 4 : head_end])
+            if values["version"] != _STATE_VERSION:
+                raise ValueError(f"it is of version {values['version']}, not {_STATE_VERSION}")
+            made = create(
+                values["tracker"],
+                frame_rate=values["frame_rate"],
+                class_policy=values["class_policy"],
+                **values["settings"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"from_bytes: data must be what to_bytes gave, but {error}") from None
+        made._native.load(data[head_end:])
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tracker.from_bytes, (self.to_bytes(),)
 
     def __repr__(self) -> str:
         return (
@@ -137,8 +202,41 @@ class ByteTrack(Tracker):
     settings: ByteTrackSettings
 
 
-_CLASSES: Mapping[str, type[Tracker]] = {cls.name: cls for cls in (Sort, ByteTrack)}
+class BotSort(Tracker):
+    """BoT-SORT: ByteTrack with a filter of width and height, camera motion and appearance (Aharon et al., 2022)."""
+
+    name = "botsort"
+    settings_type = BotSortSettings
+    settings: BotSortSettings
+
+
+class OcSort(Tracker):
+    """OC-SORT: SORT that trusts observations: direction, re-update and recovery (Cao et al., 2023)."""
+
+    name = "ocsort"
+    settings_type = OcSortSettings
+    settings: OcSortSettings
+
+
+class CBiou(Tracker):
+    """C-BIoU: mean velocities, and two associations of grown boxes (Yang et al., 2023)."""
+
+    name = "cbiou"
+    settings_type = CBiouSettings
+    settings: CBiouSettings
+
+
+class Kkn(Tracker):
+    """The project's own: ByteTrack's rounds, with boxes compared within what the filter is unsure of."""
+
+    name = "kkn"
+    settings_type = KknSettings
+    settings: KknSettings
+
+
+_CLASSES: Mapping[str, type[Tracker]] = {cls.name: cls for cls in (Sort, ByteTrack, BotSort, OcSort, CBiou, Kkn)}
 TRACKERS: tuple[str, ...] = tuple(_CLASSES)
+SETTINGS: Mapping[str, type] = {name: cls.settings_type for name, cls in _CLASSES.items()}
 
 
 def create(name: str, *, frame_rate: float = 30.0, class_policy: ClassPolicy = "strict", **settings: Any) -> Tracker:
@@ -148,8 +246,9 @@ def create(name: str, *, frame_rate: float = 30.0, class_policy: ClassPolicy = "
         name: One of TRACKERS.
         frame_rate: Nominal frames a second: the time unit of the motion model and of the age limits.
         class_policy: "strict": a track only matches detections of its class; "agnostic": classes are ignored, a track
-            has that of its last detection.
-        **settings: Fields of the tracker's settings, e.g. SortSettings or ByteTrackSettings.
+            has that of its last detection; "vote": classes are ignored, and a track has the one that the scores of its
+            detections add up to most for.
+        **settings: Fields of the tracker's settings (`SETTINGS[name]`).
 
     Raises:
         ValueError: The tracker or a setting is unknown (the message names the nearest), or a value is out of its range.

@@ -1,54 +1,18 @@
-"""Specification of the Kalman filters of the trackers."""
+"""Specification of the trackers' box models: what is measured of a box, how that moves and how sure it is."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-
-class Filter:
-    """Constant-velocity Kalman filter of four independent coordinates (position, velocity), each with a 2x2 covariance.
-
-    Transition, noise and measurement of the trackers' 8-state model couple no two coordinates, so that its covariance
-    stays block-diagonal: this is the same filter. A block is kept as [[a, a*l], [a*l, a*l*l + b]] with a, b > 0, which
-    stays positive definite whatever comes in.
-    """
-
-    def __init__(self, z: np.ndarray, position_var: np.ndarray, velocity_var: np.ndarray) -> None:
-        self.x, self.v = z.copy(), np.zeros(4)
-        self.a, self.l, self.b = position_var.copy(), np.zeros(4), velocity_var.copy()
-
-    def predict(self, dt: float, position_var: np.ndarray, velocity_var: np.ndarray) -> None:
-        """Move over dt nominal frames; the noise grows by dt. A size (coordinates 2, 3) never shrinks to nothing."""
-        sizes = np.array([False, False, True, True])
-        self.v = np.where(sizes & ~(self.x + self.v * dt > 0), 0.0, self.v)
-        self.x = self.x + self.v * dt
-        q0, q1 = position_var * dt, velocity_var * dt
-        a, b = self.a, self.b
-        t = 1.0 + dt * self.l
-        p00 = a * t * t + dt * dt * b + q0
-        self.b, self.l = q1 + (a * b + q0 * (a * self.l * self.l + b)) / p00, (a * self.l * t + dt * b) / p00
-        self.a = p00
-
-    def update(self, z: np.ndarray, measurement_var: np.ndarray) -> None:
-        """Correct by a measured position. A size that would round to nothing becomes the measured one."""
-        gain = self.a / (self.a + measurement_var)
-        y = z - self.x
-        corrected = self.x + gain * y
-        sizes = np.array([False, False, True, True])
-        self.x = np.where(sizes & ~(corrected > 0), z, corrected)
-        self.v = self.v + self.l * gain * y
-        self.a = gain * measurement_var
-
-    def covariances(self) -> np.ndarray:
-        """Return the (4, 2, 2) covariances."""
-        c = self.a * self.l
-        return np.moveaxis(np.array([[self.a, c], [c, c * self.l + self.b]]), -1, 0)
+from yolokkn.tracking.reference.camera import Camera, box_at
+from yolokkn.tracking.reference.kalman import Filter
 
 
-class Motion(Protocol):
+class Model(Protocol):
     """A box model on top of the filter."""
 
     def measure(self, x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
@@ -63,11 +27,14 @@ class Motion(Protocol):
     def correct(self, f: Filter, z: np.ndarray) -> None:
         """Correct a track's filter."""
 
+    def move(self, f: Filter, camera: Camera) -> None:
+        """Move a track's filter as the camera moved."""
+
     def box(self, f: Filter) -> np.ndarray:
         """Return the box of a state: (4,) float64 xyxy."""
 
 
-class AreaMotion:
+class AreaModel:
     """SORT's model: centre, area, aspect ratio w/h; the aspect has no velocity."""
 
     measurement_var = np.array([1.0, 1.0, 10.0, 10.0])
@@ -96,6 +63,11 @@ class AreaMotion:
         f.update(z, cls.measurement_var)
 
     @staticmethod
+    def move(f: Filter, camera: Camera) -> None:
+        """Move a track's filter as the camera moved."""
+        f.move(camera, camera.scale * camera.scale, 1.0)
+
+    @staticmethod
     def box(f: Filter) -> np.ndarray:
         """Return the box of a state."""
         w = math.sqrt(f.x[2] * f.x[3])
@@ -103,7 +75,7 @@ class AreaMotion:
         return np.array([f.x[0] - w * 0.5, f.x[1] - h * 0.5, f.x[0] + w * 0.5, f.x[1] + h * 0.5])
 
 
-class HeightMotion:
+class HeightModel:
     """ByteTrack's model: centre, aspect ratio w/h, height; the noise is proportional to the height."""
 
     @staticmethod
@@ -135,7 +107,65 @@ class HeightMotion:
         f.update(z, cls._variances(f.x[3], 1.0 / 20.0, 1e-2))
 
     @staticmethod
+    def move(f: Filter, camera: Camera) -> None:
+        """Move a track's filter as the camera moved."""
+        f.move(camera, 1.0, camera.scale)
+
+    @staticmethod
     def box(f: Filter) -> np.ndarray:
         """Return the box of a state."""
         w = f.x[2] * f.x[3]
         return np.array([f.x[0] - w * 0.5, f.x[1] - f.x[3] * 0.5, f.x[0] + w * 0.5, f.x[1] + f.x[3] * 0.5])
+
+
+@dataclass(frozen=True)
+class SizeModel:
+    """BoT-SORT's model: centre, width, height; each is as noisy as its side is long; a lost track keeps its size.
+
+    Attributes:
+        position: Standard deviation of the motion in one nominal frame, as a share of the side.
+        velocity: Of the change of the velocity.
+        measurement: Of a measured centre.
+        measured_size: Of a measured side.
+    """
+
+    position: float = 1.0 / 20.0
+    velocity: float = 1.0 / 160.0
+    measurement: float = 1.0 / 20.0
+    measured_size: float = 1.0 / 20.0
+
+    @staticmethod
+    def measure(x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
+        """Return the measurement of a box."""
+        return np.array([(x1 + x2) * 0.5, (y1 + y2) * 0.5, x2 - x1, y2 - y1])
+
+    @staticmethod
+    def _variances(z: np.ndarray, weight: float, size_weight: float) -> np.ndarray:
+        std = np.array([z[2] * weight, z[3] * weight, z[2] * size_weight, z[3] * size_weight])
+        return std * std
+
+    def start(self, z: np.ndarray) -> Filter:
+        """Return the filter of a new track."""
+        place, speed = 2.0 * self.position, 10.0 * self.velocity
+        return Filter(z, self._variances(z, place, place), self._variances(z, speed, speed))
+
+    def predict(self, f: Filter, dt: float, lost: bool) -> None:
+        """Move a track's filter."""
+        if lost:
+            f.v[2:] = 0.0
+        position = self._variances(f.x, self.position, self.position)
+        f.predict(dt, position, self._variances(f.x, self.velocity, self.velocity))
+
+    def correct(self, f: Filter, z: np.ndarray) -> None:
+        """Correct a track's filter."""
+        f.update(z, self._variances(f.x, self.measurement, self.measured_size))
+
+    @staticmethod
+    def move(f: Filter, camera: Camera) -> None:
+        """Move a track's filter as the camera moved."""
+        f.move(camera, camera.scale, camera.scale)
+
+    @staticmethod
+    def box(f: Filter) -> np.ndarray:
+        """Return the box of a state."""
+        return box_at(f.x)
