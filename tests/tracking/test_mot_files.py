@@ -17,9 +17,9 @@ from yolokkn.tracking.mot_files import (
     read_columns,
     read_detections,
     read_seqinfo,
-    track_detections,
     write_rows,
 )
+from yolokkn.tracking.sequences import track_detections
 
 
 def test_reads_seven_to_ten_columns_commas_or_spaces(tmp_path):

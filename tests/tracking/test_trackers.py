@@ -8,7 +8,8 @@ import pytest
 from tests.tracking.scenes import crowd, detected, hostile_times
 from yolokkn import tracking
 from yolokkn.tracking import reference
-from yolokkn.tracking.mot_files import read_seqinfo, track_detections
+from yolokkn.tracking.mot_files import read_seqinfo
+from yolokkn.tracking.sequences import track_detections
 
 SEQUENCES = {"MOT17-02": 100, "MOT17-05": 418, "MOT17-09": 262, "MOT17-13": 200}  # frames: the reference is slow
 BOX = [[10, 10, 50, 90]]

@@ -6,14 +6,12 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from yolokkn import tracking
-from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
+from yolokkn.cli.arguments import EXIT_CODES, Parser, flag, run_verb
 from yolokkn.cli.frames import add_frame_options, run_frames
-from yolokkn.errors import DataError
-from yolokkn.files import refuse_existing
+from yolokkn.cli.track_detections import DETECTION_OPTIONS, add_detection_options, refuse_unused, run_detections
 from yolokkn.runtime.sources import DEFAULT_FRAME_RATE
 from yolokkn.runtime.track import TRACK_SCORE_THRESHOLD
 
@@ -21,6 +19,7 @@ EXAMPLES = """examples:
   yolokkn track --source demo --save out.mp4 --save out.jsonl
   yolokkn track model=yolov8n.onnx source=0 show=true tracker=bytetrack track_buffer=60
   yolokkn track --detections det.txt --tracker sort --save mot:out.txt
+  yolokkn track --detections MOT17/train --tracker botsort --save mot:results/
 
 """
 
@@ -37,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     group.add_argument(
         "--tracker", default="kkn", metavar="NAME", help=f"one of {', '.join(tracking.TRACKERS)} (default kkn)"
     )
-    group.add_argument("--detections", metavar="FILE", help="track these MOTChallenge detections, without pictures")
+    add_detection_options(group)
     group.add_argument(
         "--frame-rate",
         type=float,
@@ -85,40 +84,9 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
         return tracking.create(args.tracker, frame_rate=args.frame_rate or frame_rate or DEFAULT_FRAME_RATE, **asked)
 
     make_tracker(None)
+    if not args.detections and (given := next((n for n in DETECTION_OPTIONS if getattr(args, n) is not None), None)):
+        raise ValueError(f"--{given.replace('_', '-')} must stand with --detections")
     if args.detections:
-        refuse_unused(args, parser)
-        return run_detections(args, make_tracker)
+        refuse_unused(args, parser, settings())
+        return run_detections(args, asked)
     return run_frames(args, "track", make_tracker)
-
-
-def refuse_unused(args: argparse.Namespace, parser: Parser) -> None:
-    """Refuse options that mean nothing where no picture is read."""
-    used = {"detections", "tracker", "frame_rate", "class_policy", "save", "overwrite", "quiet", *settings()}
-    for name, value in vars(args).items():
-        if name not in used and value != parser.get_default(name):
-            shown = "--source" if name.startswith("source") else f"--{name.replace('_', '-')}"
-            raise ValueError(f"--detections must stand without {shown}: pictures are not read")
-
-
-def run_detections(args: argparse.Namespace, make_tracker: Any) -> int:
-    """Track a MOTChallenge file of detections into another file."""
-    path = Path(args.detections)
-    if not path.is_file():
-        raise DataError(f"--detections: no such file: {path}")
-    if len(args.save) != 1 or not args.save[0].startswith("mot:"):
-        raise ValueError(f"--save must be mot:FILE once with --detections, got {args.save or 'nothing'}")
-    out = Path(args.save[0].removeprefix("mot:"))
-    refuse_existing(out, args.overwrite)
-    try:
-        rows = tracking.read_detections(path)
-    except ValueError as error:
-        raise DataError(str(error)) from None
-    seqinfo = path.parent.parent / "seqinfo.ini"
-    sequence = tracking.read_seqinfo(seqinfo) if seqinfo.is_file() else tracking.SequenceInfo()
-    tracker = make_tracker(sequence.frame_rate or None)
-    tracked = tracking.track_detections(rows, tracker, num_frames=sequence.num_frames or None)
-    tracking.write_rows(out, tracked)
-    if not args.quiet:
-        num_tracks = len({row.track_id for row in tracked})
-        print(f"{len(rows)} detections, {len(tracked)} rows of {num_tracks} tracks\nsaved {args.save[0]}")
-    return EXIT_OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +14,8 @@ import numpy as np
 
 from yolokkn.files import write_atomically
 from yolokkn.ops import _native
-from yolokkn.tracking.trackers import Tracker
 
-_MAX_FRAME = 10_000_000
+MAX_FRAME = 10_000_000
 _MAX_ID = 2**53  # what float64 holds exactly
 
 
@@ -77,8 +76,8 @@ def _parse_line(cells: list[str], line: str, where: str, with_class: bool) -> Mo
         raise ValueError(
             f"{where} must hold numbers (frame, id and class whole ones), got {line[:80].strip()!r}"
         ) from None
-    if not 1 <= frame <= _MAX_FRAME:
-        raise ValueError(f"{where} must have a frame within 1 and {_MAX_FRAME}, got {frame}")
+    if not 1 <= frame <= MAX_FRAME:
+        raise ValueError(f"{where} must have a frame within 1 and {MAX_FRAME}, got {frame}")
     if not -(2**63) <= track_id < 2**63 or not -(2**31) <= class_id < 2**31:
         raise ValueError(f"{where} must have an id of 64 bits and a class of 32, got {track_id} and {class_id}")
     if not all(map(math.isfinite, (left, top, width, height, confidence))):
@@ -134,7 +133,7 @@ def read_columns(path: str | os.PathLike[str]) -> np.ndarray:
     values = _native.parse_mot(Path(path).read_bytes())
     if values is not None:
         frames, whole = values[:, 0], values[:, :2]
-        is_sound = (whole == np.floor(whole)).all() and frames.min() >= 1 and frames.max() <= _MAX_FRAME
+        is_sound = (whole == np.floor(whole)).all() and frames.min() >= 1 and frames.max() <= MAX_FRAME
         if is_sound and np.abs(whole).max() < _MAX_ID:
             return values
     rows, with_class = _read_rows(path, "read_columns", None)
@@ -191,52 +190,3 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[MotRow]) -> None:
         OSError: The file cannot be written; an old one is left as it was.
     """
     write_atomically(Path(path), format_rows(rows))
-
-
-def _arrays(rows: Sequence[MotRow]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    with np.errstate(over="ignore"):
-        boxes = np.array([(r.left, r.top, r.left + r.width, r.top + r.height) for r in rows], np.float64)
-        scores = np.array([r.confidence for r in rows], np.float64)
-        class_ids = np.array([r.class_id for r in rows], np.int32)
-        return boxes.reshape(-1, 4).astype(np.float32), scores.astype(np.float32), class_ids
-
-
-def track_detections(
-    detections: str | os.PathLike[str] | Iterable[MotRow],
-    tracker: Tracker,
-    frame_rate: float | None = None,
-    *,
-    num_frames: int | None = None,
-    min_confidence: float = 0.0,
-) -> list[MotRow]:
-    """Run a tracker over the detections of a file or of rows, frame by frame; frames without detections count.
-
-    Args:
-        detections: A MOTChallenge detection file, or its rows in any order of frames.
-        tracker: A tracker in its first state (`create(...)` or after `reset`).
-        frame_rate: The sequence's frames a second, where it differs from the tracker's nominal rate: timestamps are
-            then (frame - 1) / frame_rate. None: one nominal frame from frame to frame.
-        num_frames: Length of the sequence; by default up to the last frame with a detection.
-        min_confidence: Detections below it are left out before tracking.
-
-    Returns:
-        The rows that belong to a confirmed track, with their ids: frames ascending, within one in the input's order.
-
-    Raises:
-        ValueError: The file is malformed, or frame_rate is no rate.
-    """
-    if frame_rate is not None and not (math.isfinite(frame_rate) and frame_rate > 0):
-        raise ValueError(f"track_detections: frame_rate must be above 0, got {frame_rate}")
-    rows = read_detections(detections) if isinstance(detections, (str, os.PathLike)) else list(detections)
-    by_frame: dict[int, list[MotRow]] = {}
-    for row in rows:
-        if row.confidence >= min_confidence:
-            by_frame.setdefault(row.frame, []).append(row)
-    last = num_frames if num_frames is not None else max((row.frame for row in rows), default=0)
-    out = []
-    for frame in range(1, last + 1):
-        present = by_frame.get(frame, [])
-        timestamp_s = None if frame_rate is None else (frame - 1) / frame_rate
-        ids = tracker.update(*_arrays(present), timestamp_s)
-        out += [row._replace(track_id=int(i)) for row, i in zip(present, ids, strict=True) if i > 0]
-    return out
