@@ -7,14 +7,19 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from yolokkn import tracking
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
-from yolokkn.evaluation.mot import RULES, evaluate_mot
+from yolokkn.cli.tracker_options import add_tracker_options, asked_settings
+from yolokkn.evaluation.mot import RULES, MotMetrics, evaluate_mot
+from yolokkn.evaluation.mot_rerun import Thinning, evaluate_tracker, keep_all, keep_by_chance, keep_rate
 from yolokkn.files import refuse_existing, write_atomically
 
+_RERUN = ("fps", "drop_rate", "seed", "interpolate", "gmc_method")
 EXAMPLES = """examples:
   yolokkn evaluate mot --gt MOT17/train --results results/
   yolokkn evaluate mot --gt MOT17-09/gt/gt.txt --results MOT17-09.txt --json figures.json --plot hota.png
   yolokkn evaluate mot --gt dancetrack/val --results results/ --rules dancetrack
+  yolokkn evaluate mot --gt MOT17/train --detections MOT17/train --tracker kkn --fps 10
 
 Shares are percent in the table and fractions in the JSON file.
 
@@ -32,10 +37,7 @@ def main(argv: Sequence[str]) -> int:
         "--gt", metavar="DIR", required=True, help="folder of SEQUENCE/gt/gt.txt or of SEQUENCE.txt; or one sequence"
     )
     parser.add_argument(
-        "--results",
-        metavar="DIR",
-        required=True,
-        help="folder of SEQUENCE.txt, or with a folder data of them; or one file",
+        "--results", metavar="DIR", help="folder of SEQUENCE.txt, or with a folder data of them; or one file"
     )
     parser.add_argument(
         "--rules",
@@ -48,14 +50,68 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--overwrite", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="replace existing files"
     )
-    return run_verb("yolokkn evaluate", run, parser.parse(argv))
+    add_rerun_options(parser)
+    args = parser.parse(argv)
+    if (args.results is None) == (args.detections is None):
+        parser.error("give --results DIR, or --detections DIR and a tracker to run on them")
+    used = [name for name in _RERUN if getattr(args, name) is not None]
+    if args.results is not None and (used or asked_settings(args)):
+        name = (used or list(asked_settings(args)))[0]
+        parser.error(
+            f"--{name.replace('_', '-')} is for a tracker that is run: give --detections in place of --results"
+        )
+    return run_verb("yolokkn evaluate", run, args)
+
+
+def add_rerun_options(parser: Parser) -> None:
+    """Add the options of a tracker that is run anew."""
+    group = parser.add_argument_group(
+        "a tracker run on given detections, perhaps on fewer frames, in place of --results"
+    )
+    group.add_argument("--detections", metavar="DIR", help="folder of SEQUENCE/det/det.txt or of SEQUENCE.txt; or one")
+    group.add_argument("--fps", type=float, metavar="X", help="keep so many frames a second, and measure on those")
+    group.add_argument("--drop-rate", type=float, metavar="X", help="drop each frame with this probability")
+    group.add_argument("--seed", type=int, metavar="N", help="of --drop-rate (default 0)")
+    group.add_argument("--interpolate", type=int, metavar="N", help="fill gaps of fewer than N frames (default 0)")
+    group.add_argument(
+        "--gmc-method", choices=("auto", "none"), metavar="M", help="auto (default): SEQUENCE/gmc.txt; none"
+    )
+    add_tracker_options(group)
+
+
+def measure(args: argparse.Namespace) -> MotMetrics:
+    """Measure results, or a tracker on detections."""
+    if args.results is not None:
+        return evaluate_mot(args.gt, args.results, rules=args.rules)
+    if args.fps is not None and args.drop_rate is not None:
+        raise ValueError("--fps must stand without --drop-rate")
+    if args.drop_rate is not None and not 0 <= args.drop_rate < 1:
+        raise ValueError(f"--drop-rate must be at least 0 and below 1, got {args.drop_rate:g}")
+    if args.interpolate is not None and args.interpolate < 0:
+        raise ValueError(f"--interpolate must be 0 or more, got {args.interpolate}")
+    thinning: Thinning = keep_all
+    if args.fps is not None:
+        thinning = keep_rate(args.fps)
+    if args.drop_rate is not None:
+        thinning = keep_by_chance(args.drop_rate, args.seed or 0)
+    asked = asked_settings(args)
+    tracking.create(args.tracker, **asked)
+    return evaluate_tracker(
+        args.gt,
+        args.detections,
+        lambda rate: tracking.create(args.tracker, frame_rate=rate, **asked),
+        rules=args.rules,
+        thinning=thinning,
+        with_cameras=args.gmc_method != "none",
+        fill=args.interpolate or 0,
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write what was asked for."""
     for path in filter(None, (args.json, args.plot)):
         refuse_existing(Path(path), args.overwrite)
-    metrics = evaluate_mot(args.gt, args.results, rules=args.rules)
+    metrics = measure(args)
     print(metrics.table())
     if args.json:
         write_atomically(Path(args.json), json.dumps(metrics.to_dict(), indent=2) + "\n")

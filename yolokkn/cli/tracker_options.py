@@ -1,0 +1,51 @@
+"""The choice of a tracker and its settings as options: the same for every verb that runs one."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import fields
+from typing import Any
+
+from yolokkn import tracking
+from yolokkn.cli.arguments import flag
+
+
+def add_tracker_options(group: argparse._ArgumentGroup) -> None:
+    """Add --tracker, --class-policy and every tracker's settings."""
+    group.add_argument(
+        "--tracker", default="kkn", metavar="NAME", help=f"one of {', '.join(tracking.TRACKERS)} (default kkn)"
+    )
+    group.add_argument(
+        "--class-policy",
+        default=None,
+        metavar="P",
+        help="strict: a track keeps its class; agnostic: classes are ignored; vote: so, and a track has its likeliest one",
+    )
+    for name, (kind, text) in settings().items():
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=text)
+
+
+def asked_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what was asked for, as `tracking.create` takes it."""
+    names = [*settings(), "class_policy"]
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def settings() -> dict[str, tuple[Any, str]]:
+    """Return the settings of all trackers by name: the type of the value, and a line of help."""
+    texts: dict[str, str] = {}
+    defaults: dict[str, dict[str, Any]] = {}
+    for tracker, kind in tracking.SETTINGS.items():
+        meanings = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z)", kind.__doc__ or "", re.DOTALL | re.MULTILINE)
+        for name, text in meanings:
+            texts.setdefault(name, " ".join(text.split()))
+        for field in fields(kind):
+            defaults.setdefault(field.name, {})[tracker] = field.default
+    found: dict[str, tuple[Any, str]] = {}
+    for name, values in defaults.items():
+        value = next(iter(values.values()))
+        shown = ", ".join(f"{tracker} {default}" for tracker, default in values.items())
+        text = f"{texts.get(name, '')} (default: {shown})".replace("%", "%%")
+        found[name] = (flag if isinstance(value, bool) else type(value), text)
+    return found
