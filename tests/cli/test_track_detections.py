@@ -53,7 +53,7 @@ def test_gaps_and_camera_motion(sequences, tmp_path, capsys):
     [
         (["--jobs", "0"], "--jobs must be 1 or more"),
         (["--interpolate", "-1"], "--interpolate must be 0 or more"),
-        (["--gmc-method", "orb"], "invalid choice: 'orb'"),
+        (["--gmc-method", "orb"], "--gmc-method must be auto or none with --detections, got orb"),
     ],
 )
 def test_refusals(sequences, tmp_path, capsys, options, text):

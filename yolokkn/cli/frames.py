@@ -19,6 +19,7 @@ from yolokkn.cli.model_options import add_model_options, load_model
 from yolokkn.cli.progress import progress
 from yolokkn.errors import SourceWarning
 from yolokkn.files import refuse_existing, write_atomically
+from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import POLICIES, Pipeline, run_pipeline
 from yolokkn.runtime.sinks import VIDEO_SUFFIXES, Sink
@@ -65,13 +66,16 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
     add_model_options(parser, conf=conf)
 
 
-def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) -> int:
+def run_frames(
+    args: argparse.Namespace, verb: str, make_tracker: Any = None, camera: CameraMotionEstimator | None = None
+) -> int:
     """Run a source through a model.
 
     Args:
         args: The parsed command line.
         verb: "track" or "predict".
         make_tracker: Called with the source's frame rate; gives the tracker.
+        camera: Measures the camera's motion for it.
     """
     if args.source_option and args.source:
         raise ValueError(f"unexpected argument {args.source!r} beside --source (options begin with -- or hold =)")
@@ -106,7 +110,7 @@ def run_frames(args: argparse.Namespace, verb: str, make_tracker: Any = None) ->
         sinks = open_sinks(stack, uris, source, model, overwrite=args.overwrite)
         tracker = make_tracker(source.frame_rate) if make_tracker else None
         pipeline = stack.enter_context(
-            run_pipeline(source, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
+            run_pipeline(source, model, tracker=tracker, camera=camera, sinks=sinks, config=config, ledger=ledger)
         )
         try:
             with progress(source.num_frames, args.quiet) as advance, stop_at_interrupt(pipeline) as interrupts:

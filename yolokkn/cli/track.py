@@ -11,6 +11,7 @@ from yolokkn.cli.arguments import EXIT_CODES, Parser, run_verb
 from yolokkn.cli.frames import add_frame_options, run_frames
 from yolokkn.cli.track_detections import DETECTION_OPTIONS, add_detection_options, refuse_unused, run_detections
 from yolokkn.cli.tracker_options import add_tracker_options, asked_settings, settings
+from yolokkn.runtime.camera_motion import METHODS, CameraMotionEstimator
 from yolokkn.runtime.sources import DEFAULT_FRAME_RATE
 from yolokkn.runtime.track import TRACK_SCORE_THRESHOLD
 
@@ -40,6 +41,14 @@ def main(argv: Sequence[str]) -> int:
         metavar="FPS",
         help="of --detections, or of a source that does not tell (default 30)",
     )
+    group.add_argument(
+        "--gmc-method",
+        choices=("auto", "none", *METHODS),
+        default="auto",
+        metavar="M",
+        help=f"the camera's own motion: {', '.join(METHODS)}, measured on the pictures (some ms a frame); none; auto "
+        "(default): the first for botsort, with --detections SEQUENCE/gmc.txt where there is one, else none",
+    )
     args = parser.parse(argv)
     return run_verb("yolokkn track", run, args, parser)
 
@@ -57,4 +66,4 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
     if args.detections:
         refuse_unused(args, parser, settings())
         return run_detections(args, asked)
-    return run_frames(args, "track", make_tracker)
+    return run_frames(args, "track", make_tracker, CameraMotionEstimator.for_tracker(args.tracker, args.gmc_method))

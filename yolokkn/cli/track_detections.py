@@ -18,8 +18,11 @@ from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.sources import DEFAULT_FRAME_RATE
 
 KKN_FILLS = 20  # frames; kkn fills gaps shorter than this where it knows what comes after
-DETECTION_OPTIONS = ("jobs", "interpolate", "gmc_method")
-_OWN = {"detections", "tracker", "frame_rate", "class_policy", "save", "overwrite", "quiet", *DETECTION_OPTIONS}
+DETECTION_OPTIONS = ("jobs", "interpolate")
+_OWN = {
+    "detections", "tracker", "frame_rate", "class_policy", "gmc_method", "save", "overwrite", "quiet",
+    *DETECTION_OPTIONS,
+}  # fmt: skip
 
 
 def add_detection_options(group: argparse._ArgumentGroup) -> None:
@@ -37,12 +40,6 @@ def add_detection_options(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="fill gaps of fewer than N frames on straight lines, with --detections alone: a live source does not know "
         f"what comes (default: kkn {KKN_FILLS}, others 0)",
-    )
-    group.add_argument(
-        "--gmc-method",
-        choices=("auto", "none"),
-        metavar="M",
-        help="camera motion of --detections. auto (default): from SEQUENCE/gmc.txt where there is one; none",
     )
 
 
@@ -74,6 +71,10 @@ def run_detections(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         raise DataError(f"--detections: no such file or folder: {args.detections}")
     if len(args.save) != 1 or not args.save[0].startswith("mot:"):
         raise ValueError(f"--save must be mot:FILE or mot:DIR once with --detections, got {args.save or 'nothing'}")
+    if args.gmc_method not in ("auto", "none"):
+        raise ValueError(
+            f"--gmc-method must be auto or none with --detections, got {args.gmc_method}: pictures are not read"
+        )
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs must be 1 or more, got {args.jobs}")
     if args.interpolate is not None and args.interpolate < 0:

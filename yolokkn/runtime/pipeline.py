@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from yolokkn.runtime.backends.base import available_cores
+from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.types import Detections, Frame, Tracks
@@ -45,8 +46,11 @@ class ResultSink(Protocol):
 class FrameTracker(Protocol):
     """What the pipeline needs of a tracker."""
 
-    def update(self, boxes: Any, scores: Any, class_ids: Any, timestamp_s: float | None = None) -> Any:
-        """Return the track id of each box; an attribute `class_ids`, where there is one, has the classes of the tracks."""
+    def update(self, boxes: Any, scores: Any, class_ids: Any, timestamp_s: float | None = None, **told: Any) -> Any:
+        """Return the track id of each box; told: `camera`, where the pipeline measures its motion.
+
+        An attribute `class_ids`, where there is one, has the classes of the tracks.
+        """
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class Pipeline:
         source: Where frames come from; the pipeline closes it.
         process: Takes an image to its detections; called from several threads at once.
         tracker: Gives identities, in the source's order.
+        camera: Measures the camera's motion, which the tracker is told.
         sinks: Take each frame and result, in the source's order. The caller closes them.
         config: How it runs.
         ledger: Where times go.
@@ -116,6 +121,7 @@ class Pipeline:
         process: Callable[..., Detections],
         *,
         tracker: FrameTracker | None = None,
+        camera: CameraMotionEstimator | None = None,
         sinks: Sequence[ResultSink] = (),
         config: PipelineConfig | None = None,
         ledger: LatencyLedger | None = None,
@@ -124,7 +130,7 @@ class Pipeline:
         self.ledger = ledger or LatencyLedger()
         self._source = source
         self._process = process
-        self._tracker = tracker
+        self._tracker, self._camera = tracker, camera
         self._sinks = tuple(sinks)
         self._changed = threading.Condition()
         self._pending: deque[tuple[Frame, float]] = deque()
@@ -274,9 +280,14 @@ class Pipeline:
         wait_ms = max(age_ms - sum(result.timing_ms.values()), 0.0)  # in queues, and for a turn at the network
         timing = {"decode": done.decode_ms, "wait": wait_ms, **result.timing_ms}
         if self._tracker is not None:
+            told = {}
+            if self._camera is not None:
+                started = time.perf_counter()
+                told["camera"] = self._camera.update(done.frame.image, result.boxes)
+                timing["camera"] = (time.perf_counter() - started) * 1e3
             started = time.perf_counter()
             time_s = done.frame.timestamp_s if self._source.has_timestamps else None
-            track_ids = self._tracker.update(result.boxes, result.scores, result.class_ids, time_s)
+            track_ids = self._tracker.update(result.boxes, result.scores, result.class_ids, time_s, **told)
             timing["track"] = (time.perf_counter() - started) * 1e3
             classes = getattr(self._tracker, "class_ids", result.class_ids)
             result = Tracks.from_detections(replace(result, class_ids=classes), track_ids)
@@ -296,6 +307,7 @@ def run_pipeline(
     model: Model,
     *,
     tracker: FrameTracker | None = None,
+    camera: CameraMotionEstimator | None = None,
     sinks: Sequence[ResultSink] = (),
     config: PipelineConfig | None = None,
     ledger: LatencyLedger | None = None,
@@ -306,6 +318,7 @@ def run_pipeline(
         source: Where frames come from.
         model: A loaded model; what runs is that of `model.for_requests(config.num_requests)`.
         tracker: Gives identities.
+        camera: Measures the camera's motion, which the tracker is told.
         sinks: Take each frame and result.
         config: How it runs; chosen by the kind of source where None.
         ledger: Where times go.
@@ -316,4 +329,4 @@ def run_pipeline(
     def process(image: Any, gate: Any) -> Detections:
         return model.workspace().process(image, gate)
 
-    return Pipeline(source, process, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
+    return Pipeline(source, process, tracker=tracker, camera=camera, sinks=sinks, config=config, ledger=ledger)

@@ -12,6 +12,7 @@ from yolokkn import tracking
 from yolokkn.coco_names import COCO80, COCO_CATEGORY_IDS
 from yolokkn.errors import SinkError
 from yolokkn.layouts import DecodeOptions
+from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
@@ -28,6 +29,7 @@ def track(
     *,
     model: Model | str | Path | None = None,
     tracker: str | Any = "kkn",
+    gmc_method: str = "auto",
     save: str | Sequence[str] = (),
     policy: str | None = None,
     ledger: LatencyLedger | None = None,
@@ -41,6 +43,8 @@ def track(
             keeps scores from 0.1 on, since ByteTrack carries tracks on with weak detections; a model that you loaded keeps
             its own threshold, so load it with `score_threshold=0.1`, or give that here.
         tracker: A name (one of `yolokkn.tracking.TRACKERS`) or an object with `update`.
+        gmc_method: How the camera's motion is measured, for a camera that moves: "sparseOptFlow", "orb", "ecc" or "none";
+            "auto": the first for BoT-SORT, none for others.
         save: Where results go: "out.mp4", "out.jsonl", "mot:out.txt" ...
         policy: "every" frame or the "latest"; by default what the kind of source wants.
         ledger: Where times go.
@@ -62,7 +66,9 @@ def track(
     """
     if not isinstance(model, Model):
         options.setdefault("score_threshold", TRACK_SCORE_THRESHOLD)
-    return cast("Iterator[tuple[Frame, Tracks]]", _run(source, model, tracker, save, policy, ledger, options))
+    return cast(
+        "Iterator[tuple[Frame, Tracks]]", _run(source, model, tracker, save, policy, ledger, options, gmc_method)
+    )
 
 
 def predict(
@@ -85,7 +91,14 @@ def predict(
 
 
 def _run(
-    source: Any, model: Any, tracker: Any, save: Any, policy: Any, ledger: Any, options: dict[str, Any]
+    source: Any,
+    model: Any,
+    tracker: Any,
+    save: Any,
+    policy: Any,
+    ledger: Any,
+    options: dict[str, Any],
+    gmc_method: str = "none",
 ) -> Iterator[tuple[Frame, Detections]]:
     """Check the arguments now, open the source at the first `next`."""
     settings = {name: options.pop(name) for name in tracker_settings() & set(options)}
@@ -96,8 +109,10 @@ def _run(
         tracking.create(tracker, **settings)
     if policy is not None:
         PipelineConfig(policy=policy)
+    name = tracker if isinstance(tracker, str) else getattr(tracker, "name", "")
+    camera = CameraMotionEstimator.for_tracker(name, gmc_method)
     uris = [save] if isinstance(save, (str, Path)) else list(save)
-    return _frames(source, model, tracker, settings, uris, policy, ledger)
+    return _frames(source, model, tracker, settings, camera, uris, policy, ledger)
 
 
 def _frames(
@@ -105,6 +120,7 @@ def _frames(
     model: Model,
     tracker: Any,
     settings: dict[str, Any],
+    camera: CameraMotionEstimator | None,
     uris: list[str | Path],
     policy: Any,
     ledger: Any,
@@ -115,7 +131,9 @@ def _frames(
             tracker = tracking.create(tracker, frame_rate=frames.frame_rate or DEFAULT_FRAME_RATE, **settings)
         sinks = open_sinks(stack, uris, frames, model)
         config = configure(frames.is_live, policy, model.backend.threads)
-        pipeline = run_pipeline(frames, model, tracker=tracker, sinks=sinks, config=config, ledger=ledger)
+        pipeline = run_pipeline(
+            frames, model, tracker=tracker, camera=camera, sinks=sinks, config=config, ledger=ledger
+        )
         yield from stack.enter_context(pipeline)
 
 
