@@ -2,7 +2,11 @@
 
 Trackers take turns after every `--block` frames, in an order that changes; the median over all frames counts. With
 `--block 1` every update finds caches that the others have filled, as after a network in a pipeline.
-Peers: benchmarks/peers/requirements-trackers.txt.
+
+    python benchmarks/bench_trackers.py --plot time.png --mot MOT17/train
+
+`--mot` adds what the trackers are worth on given detections: HOTA, IDF1 and frames a second of association alone, without the
+camera's motion, as they run live. Peers: benchmarks/peers/requirements-trackers.txt.
 """
 
 from __future__ import annotations
@@ -11,11 +15,15 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from yolokkn import tracking
+from yolokkn.evaluation.mot import MotFigures, MotTable, measure_sequence, read_table
+from yolokkn.evaluation.mot_tables import find_sequences
+from yolokkn.plotting import new_figure, save_figure
 
 
 class Crowd(NamedTuple):
@@ -113,15 +121,18 @@ def roboflow(kind: str) -> Callable[[], Update]:
         import supervision as sv
         import trackers as t
 
-        tracker = t.ByteTrackTracker() if kind == "bytetrack" else t.SORTTracker()
+        kinds = {
+            "sort": t.SORTTracker, "bytetrack": t.ByteTrackTracker, "ocsort": t.OCSORTTracker, "cbiou": t.CBIoUTracker,
+            "botsort": lambda: t.BoTSORTTracker(enable_cmc=False),
+        }  # fmt: skip
+        tracker = kinds[kind]()
         return lambda c: tracker.update(sv.Detections(c.boxes, confidence=c.scores, class_id=c.class_ids))
 
     return make
 
 
 CANDIDATES: dict[str, Callable[[], Update]] = {
-    "yolokkn bytetrack": own("bytetrack"),
-    "yolokkn sort": own("sort"),
+    **{f"yolokkn {name}": own(name) for name in ("bytetrack", "sort", "botsort", "ocsort", "cbiou", "kkn")},
     "visiontrack-cpp bytetrack": visiontrack(False),
     "visiontrack-cpp bytetrack, gated": visiontrack(True),
     "edgefirst bytetrack": edgefirst,
@@ -129,8 +140,7 @@ CANDIDATES: dict[str, Callable[[], Update]] = {
     "pyxtrackers sort": pyxtrackers("sort"),
     "ioutrack bytetrack": ioutrack("bytetrack"),
     "ioutrack sort": ioutrack("sort"),
-    "trackers bytetrack": roboflow("bytetrack"),
-    "trackers sort": roboflow("sort"),
+    **{f"trackers {name}": roboflow(name) for name in ("bytetrack", "sort", "botsort", "ocsort", "cbiou")},
 }
 
 
@@ -165,13 +175,71 @@ def measure(makers: dict[str, Callable[[], Update]], frames: list[Crowd], block:
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
+def identities(result: Any, frame: Crowd) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes and ids of an update's result: ours are ids by row, those of `trackers` come with their boxes."""
+    boxes, ids = (frame.boxes, result) if isinstance(result, np.ndarray) else (result.xyxy, result.tracker_id)
+    ids = np.full(len(boxes), -1) if ids is None else np.asarray(ids, np.int64)
+    return boxes[ids >= 0], ids[ids >= 0]
+
+
+def worth(makers: dict[str, Callable[[], Update]], where: str) -> dict[str, dict[str, float]]:
+    """What trackers are worth on MOTChallenge detections of 0.1 and more; those whose results tell identities."""
+    truths, found = find_sequences(where), tracking.find_detections(where)
+    sequences = {name: tracking.read_sequence(found[name], name, with_cameras=False) for name in truths}
+    rows = {}
+    for maker in [name for name in makers if name.startswith(("yolokkn", "trackers"))]:
+        parts, seconds, count = [], 0.0, 0
+        for name, sequence in sequences.items():
+            update, boxes, scores = makers[maker](), sequence.boxes, sequence.scores.astype(np.float32)
+            frames, tracked = [], []
+            for number in range(1, sequence.num_frames + 1):
+                here = np.flatnonzero((sequence.frames == number) & (scores >= 0.1))
+                frames.append(Crowd(boxes[here], scores[here], np.zeros(len(here), np.int32)))
+            for number, frame in enumerate(frames, 1):
+                start = time.perf_counter()
+                result = update(frame)
+                seconds += time.perf_counter() - start
+                tracked.append((number, *identities(result, frame)))
+            count += len(frames)
+            frame_of = np.concatenate([np.full(len(ids), number) for number, _, ids in tracked])
+            ids = np.concatenate([ids for _, _, ids in tracked])
+            placed = np.concatenate([box for _, box, _ in tracked]).astype(np.float64)
+            table = MotTable(frame_of, ids, placed, np.ones(len(ids), bool), np.ones(len(ids), np.int64))
+            truth = read_table(truths[name], is_truth=True)
+            parts.append(measure_sequence(truth, table, num_frames=sequence.num_frames))
+        figures = MotFigures.join(parts).figures()
+        names = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
+        rows[maker] = {**{n: figures[n] for n in names}, "frames_per_second": count / seconds}
+    return rows
+
+
+def plot(results: dict[int, dict[str, float]], target: Path) -> None:
+    """Draw the time of an update against the objects."""
+    figure, (axis,) = new_figure(1, 1, 9, 4.6)
+    for name in next(iter(results.values())):
+        ours = name.startswith("yolokkn")
+        values = [row[name] for row in results.values()]
+        axis.loglog(
+            list(results), values, marker=".", label=name, linewidth=2 if ours else 1, linestyle="-" if ours else "--"
+        )
+    axis.set_xlabel("objects")
+    axis.set_ylabel("ms an update, median")
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    save_figure(figure, target)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, nargs="+", default=[10, 50, 100, 300, 1000])
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--block", type=int, default=10, help="frames that a tracker takes in one turn")
     parser.add_argument("--density", type=float, default=1.0, help="1: about 50 people in a 1080p picture")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument(
+        "--mot", metavar="DIR", help="sequences with det/ and gt/: measure what the trackers are worth too"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the time against the objects")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     args = parser.parse_args()
     makers, missing = usable(list(crowd(10, 3, args.density)))
     results = {n: measure(makers, list(crowd(n, args.frames, args.density)), args.block) for n in args.objects}
@@ -179,15 +247,21 @@ def main() -> None:
         n: min((ms for name, ms in row.items() if not name.startswith("yolokkn")), default=float("nan"))
         for n, row in results.items()
     }
+    quality = worth(makers, args.mot) if args.mot else {}
+    if args.plot:
+        plot(results, args.plot)
     if args.json:
-        print(json.dumps({"ms": results, "best_peer_ms": best_peer, "missing": missing}, indent=1))
-        return
+        figures = {"ms": results, "best_peer_ms": best_peer, "quality": quality, "missing": missing}
+        args.json.write_text(json.dumps(figures, indent=1))
     print("| tracker, median ms an update | " + " | ".join(f"N={n}" for n in args.objects) + " |")
     print("|---" * (len(args.objects) + 1) + "|")
     for name in makers:
         cells = (f"{results[n][name]:.4f} ({best_peer[n] / results[n][name]:.2f}x)" for n in args.objects)
         print(f"| {name} | " + " | ".join(cells) + " |")
     print("(x): how many times faster than the best peer")
+    for name, row in quality.items():
+        shown = "  ".join(f"{k} {100 * v:.2f}" for k, v in row.items() if k not in ("IDSW", "frames_per_second"))
+        print(f"{name:22s} {shown}  IDSW {row['IDSW']:.0f}  {row['frames_per_second']:,.0f} frames/s")
     for name, reason in missing.items():
         print(f"not measured: {name}: {reason}")
 

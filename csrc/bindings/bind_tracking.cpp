@@ -33,9 +33,9 @@ std::optional<CameraMotion> require_camera(const py::object& object) {
   return CameraMotion{m(0, 0), m(0, 1), m(0, 2), m(1, 0), m(1, 1), m(1, 2)};
 }
 
-// The identities of the detections, and the classes of their tracks.
-py::tuple update_(Tracker& tracker, py::object boxes, py::object scores, py::object class_ids, py::object timestamp_s,
-                  py::object camera, py::object embeddings) {
+// The identities of the detections; with_classes: and the classes of their tracks.
+py::object update_(Tracker& tracker, py::object boxes, py::object scores, py::object class_ids, py::object timestamp_s,
+                   py::object camera, py::object embeddings, bool with_classes) {
   const auto box_array = require<float>(boxes, {kAny, 4}, kUpdate, "boxes");
   const py::ssize_t count = box_array.shape(0);
   const auto score_array = require<float>(scores, {count}, kUpdate, "scores");
@@ -51,14 +51,18 @@ py::tuple update_(Tracker& tracker, py::object boxes, py::object scores, py::obj
     frame.embeddings = matrix_of<float>(embedding_array);
   }
   py::array_t<int64_t> ids(count);
-  py::array_t<int32_t> classes(count);
-  const auto size = static_cast<size_t>(count);
-  const FrameResult result{{ids.mutable_data(), size}, {classes.mutable_data(), size}};
+  FrameResult result{{ids.mutable_data(), static_cast<size_t>(count)}, {}};
+  py::array_t<int32_t> classes;
+  if (with_classes) {
+    classes = py::array_t<int32_t>(count);
+    result.class_ids = {classes.mutable_data(), static_cast<size_t>(count)};
+  }
   {
     py::gil_scoped_release nogil;
     tracker.update(frame, result);
   }
-  return py::make_tuple(ids, classes);
+  if (with_classes) return py::make_tuple(ids, classes);
+  return ids;
 }
 
 py::bytes save_(Tracker& tracker) { return py::bytes(tracker.save()); }
@@ -196,7 +200,8 @@ std::unique_ptr<Tracker> make_tracker(const std::string& name, double frame_rate
 void bind_tracking(py::module_& module) {
   py::class_<Tracker>(module, "Tracker")
       .def("update", &update_, py::arg("boxes"), py::arg("scores"), py::arg("class_ids"),
-           py::arg("timestamp_s") = py::none(), py::arg("camera") = py::none(), py::arg("embeddings") = py::none())
+           py::arg("timestamp_s") = py::none(), py::arg("camera") = py::none(), py::arg("embeddings") = py::none(),
+           py::arg("with_classes") = false)
       .def("reset", &Tracker::reset, py::call_guard<py::gil_scoped_release>())
       .def("tracks", &tracks_)
       .def("save", &save_)

@@ -124,8 +124,13 @@ class Tracker:
             >>> tracker.update(box + 2, np.array([0.8], np.float32), np.array([0], np.int32)).tolist()
             [1]
         """
-        track_ids, self._class_ids = self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings)
-        return track_ids
+        if self.class_policy == "vote":
+            track_ids, self._class_ids = self._native.update(
+                boxes, scores, class_ids, timestamp_s, camera, embeddings, True
+            )
+            return track_ids
+        self._class_ids = class_ids
+        return self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings)
 
     @property
     def class_ids(self) -> np.ndarray:
