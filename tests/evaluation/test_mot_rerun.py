@@ -7,7 +7,7 @@ from yolokkn import tracking
 from yolokkn.cli import main
 from yolokkn.errors import DataError
 from yolokkn.evaluation.mot import evaluate_mot
-from yolokkn.evaluation.mot_rerun import evaluate_tracker, keep_by_chance, keep_rate
+from yolokkn.evaluation.mot_rerun import keep_all, keep_by_chance, keep_rate, load_labelled, measure_tracker
 
 
 @pytest.fixture
@@ -21,6 +21,12 @@ def sequence(tmp_path):
     (folder / "det" / "det.txt").write_text("".join(f"{f},-1,{x},{y},{w},{h},0.9\n" for f, i, x, y, w, h in rows))
     (folder / "seqinfo.ini").write_text("[Sequence]\nframeRate=20\nseqLength=40\n")
     return tmp_path / "set"
+
+
+def run(tracker, where, **options):
+    return measure_tracker(
+        load_labelled(where, where, **options), lambda rate: tracking.create(tracker, frame_rate=rate)
+    )
 
 
 def test_rates_keep_even_frames():
@@ -44,9 +50,7 @@ def test_chance_is_the_seed_s():
 
 @pytest.mark.parametrize("thinning", [keep_rate(20), keep_rate(7), keep_by_chance(0.5, 1)])
 def test_what_is_easy_stays_perfect(sequence, thinning):
-    metrics = evaluate_tracker(
-        sequence, sequence, lambda rate: tracking.create("kkn", frame_rate=rate), thinning=thinning
-    )
+    metrics = run("kkn", sequence, thinning=thinning)
     figures = metrics.combined.figures()
     kept = len(thinning(40, 20.0))
     assert metrics.combined.num_truths == metrics.combined.num_results == 2 * kept
@@ -55,7 +59,7 @@ def test_what_is_easy_stays_perfect(sequence, thinning):
 
 def test_without_thinning_it_is_track_and_evaluate(shared_data, tmp_path):
     where = str(shared_data / "mot17")
-    metrics = evaluate_tracker(where, where, lambda rate: tracking.create("botsort", frame_rate=rate))
+    metrics = run("botsort", where)
     assert main(["track", "--detections", where, "--tracker", "botsort", "--save", f"mot:{tmp_path}/", "--quiet"]) == 0
     written = evaluate_mot(where, tmp_path)
     assert metrics.combined.figures() == pytest.approx(written.combined.figures(), abs=1e-3)
@@ -65,14 +69,8 @@ def test_kkn_keeps_its_figures_at_a_third_of_the_frames(shared_data):
     where = shared_data / "mot17"
     for with_cameras in (True, False):
         full, third = (
-            evaluate_tracker(
-                where,
-                where,
-                lambda rate: tracking.create("kkn", frame_rate=rate),
-                thinning=thinning,
-                with_cameras=with_cameras,
-            ).combined.figures()["HOTA"]
-            for thinning in (keep_by_chance(0.0), lambda length, rate: np.arange(1, length + 1, 3))
+            run("kkn", where, thinning=thinning, with_cameras=with_cameras).combined.figures()["HOTA"]
+            for thinning in (keep_all, lambda length, rate: np.arange(1, length + 1, 3))
         )
         assert third > 0.9 * full
 

@@ -13,7 +13,7 @@ VERBS = {
     "track": "track objects through a video, a stream, pictures or a file of detections",
     "predict": "detect objects in pictures or a video",
     "train": "train a network on labelled pictures",
-    "evaluate": "measure a model's accuracy on labelled data (coco, voc)",
+    "evaluate": "measure a model's accuracy on labelled data (coco, voc), or tracks (mot)",
     "export": "write a checkpoint as an ONNX file, proven equal",
     "info": "say what a model file is; without one, list the models that come with the package",
     "data": "check or preview labelled pictures, fit anchors to them, draw a toy set",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from yolokkn import tracking
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
-from yolokkn.cli.tracker_options import add_tracker_options, asked_settings
+from yolokkn.cli.tracker_options import add_thinning_options, add_tracker_options, asked_settings, asked_thinning
 from yolokkn.evaluation.mot import RULES, MotMetrics, evaluate_mot
-from yolokkn.evaluation.mot_rerun import Thinning, evaluate_tracker, keep_all, keep_by_chance, keep_rate
+from yolokkn.evaluation.mot_rerun import load_labelled, measure_tracker
 from yolokkn.files import refuse_existing, write_atomically
 
 _RERUN = ("fps", "drop_rate", "seed", "interpolate", "gmc_method")
@@ -69,9 +69,7 @@ def add_rerun_options(parser: Parser) -> None:
         "a tracker run on given detections, perhaps on fewer frames, in place of --results"
     )
     group.add_argument("--detections", metavar="DIR", help="folder of SEQUENCE/det/det.txt or of SEQUENCE.txt; or one")
-    group.add_argument("--fps", type=float, metavar="X", help="keep so many frames a second, and measure on those")
-    group.add_argument("--drop-rate", type=float, metavar="X", help="drop each frame with this probability")
-    group.add_argument("--seed", type=int, metavar="N", help="of --drop-rate (default 0)")
+    add_thinning_options(group)
     group.add_argument("--interpolate", type=int, metavar="N", help="fill gaps of fewer than N frames (default 0)")
     group.add_argument(
         "--gmc-method", choices=("auto", "none"), metavar="M", help="auto (default): SEQUENCE/gmc.txt; none"
@@ -83,26 +81,14 @@ def measure(args: argparse.Namespace) -> MotMetrics:
     """Measure results, or a tracker on detections."""
     if args.results is not None:
         return evaluate_mot(args.gt, args.results, rules=args.rules)
-    if args.fps is not None and args.drop_rate is not None:
-        raise ValueError("--fps must stand without --drop-rate")
-    if args.drop_rate is not None and not 0 <= args.drop_rate < 1:
-        raise ValueError(f"--drop-rate must be at least 0 and below 1, got {args.drop_rate:g}")
     if args.interpolate is not None and args.interpolate < 0:
         raise ValueError(f"--interpolate must be 0 or more, got {args.interpolate}")
-    thinning: Thinning = keep_all
-    if args.fps is not None:
-        thinning = keep_rate(args.fps)
-    if args.drop_rate is not None:
-        thinning = keep_by_chance(args.drop_rate, args.seed or 0)
     asked = asked_settings(args)
     tracking.create(args.tracker, **asked)
-    return evaluate_tracker(
-        args.gt,
-        args.detections,
+    return measure_tracker(
+        load_labelled(args.gt, args.detections, thinning=asked_thinning(args), with_cameras=args.gmc_method != "none"),
         lambda rate: tracking.create(args.tracker, frame_rate=rate, **asked),
         rules=args.rules,
-        thinning=thinning,
-        with_cameras=args.gmc_method != "none",
         fill=args.interpolate or 0,
     )
 

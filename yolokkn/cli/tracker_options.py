@@ -9,6 +9,7 @@ from typing import Any
 
 from yolokkn import tracking
 from yolokkn.cli.arguments import flag
+from yolokkn.evaluation.mot_rerun import Thinning, keep_all, keep_by_chance, keep_rate
 
 
 def add_tracker_options(group: argparse._ArgumentGroup) -> None:
@@ -30,6 +31,30 @@ def asked_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return what was asked for, as `tracking.create` takes it."""
     names = [*settings(), "class_policy"]
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def add_thinning_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options of trackers measured on fewer frames."""
+    group.add_argument("--fps", type=float, metavar="X", help="keep so many frames a second, and measure on those")
+    group.add_argument("--drop-rate", type=float, metavar="X", help="drop each frame with this probability")
+    group.add_argument("--seed", type=int, metavar="N", help="of what is left to chance (default 0)")
+
+
+def asked_thinning(args: argparse.Namespace) -> Thinning:
+    """Return which frames are kept.
+
+    Raises:
+        ValueError: Both ways are asked for, or a number is out of its range.
+    """
+    if args.fps is not None and args.drop_rate is not None:
+        raise ValueError("--fps must stand without --drop-rate")
+    if args.fps is not None:
+        return keep_rate(args.fps)
+    if args.drop_rate is None:
+        return keep_all
+    if not 0 <= args.drop_rate < 1:
+        raise ValueError(f"--drop-rate must be at least 0 and below 1, got {args.drop_rate:g}")
+    return keep_by_chance(args.drop_rate, args.seed or 0)
 
 
 def settings() -> dict[str, tuple[Any, str]]:

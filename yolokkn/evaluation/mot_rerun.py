@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,16 @@ import numpy as np
 from yolokkn.errors import DataError
 from yolokkn.evaluation.mot import MotFigures, MotMetrics, measure_sequence
 from yolokkn.evaluation.mot_tables import PEDESTRIAN, MotTable, find_sequences, read_table, refuse_frames_beyond
-from yolokkn.tracking import TrackRows, fill_gaps, find_detections, read_sequence, track_sequence
+from yolokkn.tracking import (
+    SequenceDetections,
+    TrackRows,
+    fill_gaps,
+    find_detections,
+    read_sequence,
+    track_sequence,
+)
+
+DEFAULT_FRAME_RATE = 30.0
 
 Thinning = Callable[[int, float], np.ndarray]
 """From the length and the frames a second of a sequence (0: unknown), the frames to keep, ascending from 1."""
@@ -52,26 +62,35 @@ def keep_by_chance(drop_rate: float, seed: int = 0) -> Thinning:
     return keep
 
 
-def evaluate_tracker(
+@dataclass(frozen=True, eq=False)
+class LabelledSequence:
+    """Detections of a sequence and what is true of it, both of the frames that are kept.
+
+    Attributes:
+        detections: What a tracker gets.
+        truth: What its results are measured by.
+        keep: (F,) int64 frames, ascending.
+    """
+
+    detections: SequenceDetections
+    truth: MotTable
+    keep: np.ndarray
+
+
+def load_labelled(
     truth: str | os.PathLike[str],
     detections: str | os.PathLike[str],
-    make_tracker: Callable[[float], Any],
     *,
-    rules: str = "mot17",
     thinning: Thinning = keep_all,
     with_cameras: bool = True,
-    fill: int = 0,
-) -> MotMetrics:
-    """Run a tracker over the detections of a folder of sequences, on the frames that are kept, and measure it on those.
+) -> dict[str, LabelledSequence]:
+    """Read sequences to run trackers on.
 
     Args:
         truth: As `evaluate_mot` takes it.
         detections: A folder of the same sequences' detections, as `yolokkn.tracking.find_detections` finds them.
-        make_tracker: Called with each sequence's frame rate (30 where it is unknown); gives a tracker in its first state.
-        rules: One of `RULES`.
         thinning: Which frames are kept; timestamps stay what they were.
         with_cameras: Read the camera's motion where there is a gmc.txt.
-        fill: Gaps of fewer frames are filled; they are counted in the sequence's own frames, and only kept ones filled.
 
     Raises:
         FileNotFoundError: There is no ground truth, or a sequence has no detections.
@@ -82,8 +101,8 @@ def evaluate_tracker(
     if missing and len(truths) == len(found) == 1:
         found = dict(zip(truths, found.values(), strict=True))
     elif missing:
-        raise FileNotFoundError(f"evaluate_tracker: {detections} has no detections of {missing[0]}")
-    rows = {}
+        raise FileNotFoundError(f"load_labelled: {detections} has no detections of {missing[0]}")
+    sequences = {}
     for name, path in truths.items():
         try:
             sequence = read_sequence(found[name], name, with_cameras=with_cameras)
@@ -93,13 +112,34 @@ def evaluate_tracker(
         refuse_frames_beyond(table, sequence.num_frames, path)
         keep = thinning(sequence.num_frames, sequence.frame_rate)
         thin = sequence if len(keep) == sequence.num_frames else sequence.thinned(keep)
-        tracked = track_sequence(thin, make_tracker(sequence.frame_rate or 30.0))
+        sequences[name] = LabelledSequence(thin, table.select(np.isin(table.frames, keep)), keep)
+    return sequences
+
+
+def measure_tracker(
+    sequences: Mapping[str, LabelledSequence],
+    make_tracker: Callable[[float], Any],
+    *,
+    rules: str = "mot17",
+    fill: int = 0,
+) -> MotMetrics:
+    """Run a tracker over sequences and measure what it gives.
+
+    Args:
+        sequences: As `load_labelled` gives them.
+        make_tracker: Called with each sequence's frame rate (30 where it is unknown); gives a tracker in its first state.
+        rules: One of `RULES`.
+        fill: Gaps of fewer of the sequence's own frames are filled, where a frame is kept.
+    """
+    rows = {}
+    for name, sequence in sequences.items():
+        tracked = track_sequence(
+            sequence.detections, make_tracker(sequence.detections.frame_rate or DEFAULT_FRAME_RATE)
+        )
         if fill:
             tracked = fill_gaps(tracked, fill)
-        results = _table(tracked, keep)
-        rows[name] = measure_sequence(
-            table.select(np.isin(table.frames, keep)), results, rules=rules, num_frames=len(keep)
-        )
+        results = _table(tracked, sequence.keep)
+        rows[name] = measure_sequence(sequence.truth, results, rules=rules, num_frames=len(sequence.keep))
     return MotMetrics(rows, MotFigures.join(list(rows.values())))
 
 
