@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,12 @@ class CMakeBuild(build_ext):
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             *os.environ.get("CMAKE_ARGS", "").split(),
         ]  # fmt: skip
-        subprocess.run(configure, cwd=build_dir, check=True)
+        if ninja := shutil.which("ninja"):  # that of the last build may have gone with pip's temporary environment
+            configure.append(f"-DCMAKE_MAKE_PROGRAM={ninja}")
+        if subprocess.run(configure, cwd=build_dir).returncode:
+            (build_dir / "CMakeCache.txt").unlink(missing_ok=True)  # what it remembers may be gone: once more without
+            shutil.rmtree(build_dir / "CMakeFiles", ignore_errors=True)
+            subprocess.run(configure, cwd=build_dir, check=True)
         subprocess.run(["cmake", "--build", ".", "--target", "_native"], cwd=build_dir, check=True)
 
 

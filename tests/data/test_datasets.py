@@ -174,6 +174,35 @@ def test_yolo_pose(tmp_path, dims):
     assert keypoints[0, :, 2].tolist() == ([2, 1, 0] if dims == 3 else [2, 2, 0])
 
 
+@pytest.mark.parametrize("task", ["detect", "segment"])
+@pytest.mark.parametrize(("count", "dims"), [(3, 3), (4, 3), (17, 2), (5, 2)])
+def test_yolo_pose_labels_give_boxes_to_other_tasks(tmp_path, task, count, dims):
+    points = " ".join(" ".join(["0.3", "0.8", "2"][:dims]) for _ in range(count))
+    yaml = f"names: [cat]\nkpt_shape: [{count}, {dims}]\n"
+    dataset = open_dataset(write_yolo(tmp_path, [f"0 0.5 0.5 0.5 0.5 {points}\n"], yaml=yaml), task=task)
+    sample = dataset.load(0)
+    assert dataset.report.ok and sample.keypoints is None
+    assert sample.boxes.tolist() == [[20, 15, 60, 45]]
+    assert sample.masks is None or not any(sample.masks)
+
+
+def test_yolo_polygons_beside_kpt_shape_stay_polygons(tmp_path):
+    yaml = "names: [cat]\nkpt_shape: [3, 3]\n"
+    dataset = open_dataset(write_yolo(tmp_path, ["0 0.25 0.25 0.75 0.25 0.5 0.75\n"], yaml=yaml), task="segment")
+    assert dataset.report.ok and len(dataset.load(0).masks[0][0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("index", "want"), [("", None), ("flip_idx: [0, 1, 2]\n", ()), ("flip_idx: [1, 0, 2]\n", ((0, 1),))]
+)
+def test_yolo_says_which_keypoints_change_places_or_it_is_unknown(tmp_path, index, want):
+    yaml = f"names: [cat]\nkpt_shape: [3, 2]\n{index}"
+    dataset = open_dataset(
+        write_yolo(tmp_path, ["0 0.5 0.5 0.5 0.5 0.1 0.1 0.2 0.2 0.3 0.3\n"], yaml=yaml), task="pose"
+    )
+    assert dataset.flip_pairs == want
+
+
 def test_yolo_finds_pictures_where_they_are(tmp_path):
     write_yolo(tmp_path, ["0 .5 .5 .5 .5\n"] * 2, split="valid", yaml=None)
     (tmp_path / "data.yaml").write_text("path: /nowhere\nval: ../elsewhere/valid\nnames: [a]\n")

@@ -203,16 +203,6 @@ def test_the_divisors_go_through_the_average(name):
             assert len(calls) == counts, "processes would wait for one another"
 
 
-def test_num_scale_gives_each_class_the_same_share():
-    targets = make_targets(
-        [0] * 4, [(8, 8, 40, 56), (60, 20, 116, 60), (70, 60, 100, 90), (10, 60, 50, 94)], [0, 0, 0, 2]
-    )
-    plain, _, _ = run("kkn20230730", "v5", targets)
-    balanced, _, _ = run("kkn20230730", "v5", targets, num_scale=True)
-    assert balanced.terms["box"] != plain.terms["box"]
-    assert balanced.terms["classes"] == plain.terms["classes"]
-
-
 def test_wrong_names_and_values_are_explained():
     head = HEADS["v5"]
     with pytest.raises(ValueError, match=r"name must be one of darknet, .*, got 'yolofve'; did you mean yolofive\?"):

@@ -16,7 +16,15 @@ from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
 from yolokkn.cli.model_options import add_model_options, load_model
 from yolokkn.cli.progress import progress
 from yolokkn.evaluation.boxes import FoundBoxes, LabelledBoxes, boxes_from_coco
-from yolokkn.evaluation.coco import IOU_TYPES, CocoDataset, IouType, evaluate_coco, write_results
+from yolokkn.evaluation.coco import (
+    IOU_TYPES,
+    PERSON_SIGMAS,
+    CocoDataset,
+    IouType,
+    evaluate_coco,
+    sigmas_of,
+    write_results,
+)
 from yolokkn.evaluation.curves import confusion_matrix, detection_curves
 from yolokkn.evaluation.voc import evaluate_voc
 from yolokkn.files import refuse_existing, write_atomically
@@ -106,7 +114,14 @@ def run_coco(args: argparse.Namespace) -> int:
         results = collect_coco_results(model, dataset, images, iou_type, advance)
     if results_file is not None:
         write_results(results_file, results)
-    metrics = evaluate_coco(dataset, results, iou_type=cast(IouType, iou_type), category_ids=measured)
+    num_keypoints = model.layout.num_keypoints
+    metrics = evaluate_coco(
+        dataset,
+        results,
+        iou_type=cast(IouType, iou_type),
+        category_ids=measured,
+        keypoint_sigmas=sigmas_of(num_keypoints) if num_keypoints else PERSON_SIGMAS,
+    )
     _say_categories(len(measured), len(dataset.categories), args.quiet)
     print(metrics.table())
     if args.json:

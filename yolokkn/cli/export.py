@@ -80,5 +80,5 @@ def run(args: argparse.Namespace) -> int:
 
 def summary_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an exported file shall say of its training: the parts of a checkpoint's manifest that are for people."""
-    chosen = {key: manifest[key] for key in ("summary", "metrics", "versions", "epoch") if key in manifest}
+    chosen = {key: manifest[key] for key in ("figures", "versions", "epoch", "step") if key in manifest}
     return chosen if len(json.dumps(chosen)) < 50_000 else {"versions": manifest.get("versions", {})}

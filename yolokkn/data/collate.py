@@ -52,7 +52,7 @@ def collate_targets(samples: Sequence[Sample], hw: tuple[int, int]) -> Targets:
         bitmaps: np.ndarray = np.zeros((total, *small), np.uint8)
         fill_masks(rings, bitmaps, 1 / MASK_STRIDE)
         masks = torch.from_numpy(bitmaps.view(bool))
-        has_mask = torch.tensor([bool(r) for r in rings], dtype=torch.bool)
+        has_mask = masks.flatten(1).any(1)  # one too small for the bitmap teaches nothing
     num_keypoints = next((s.keypoints.shape[1] for s in samples if s.keypoints is not None), 0)
     if num_keypoints:
         blanks = (

@@ -174,7 +174,7 @@ class BatchMaker:
                 letterboxes.append(geometry)
             else:
                 rng = self._plan.picture_rng(self._epoch, place)
-                pairs = self._cache.dataset.flip_pairs
+                pairs = self._cache.dataset.flip_pairs or ()
                 sample = augment(self._load, index, self._order, rng, hw, self._config, pairs)
             samples.append(sample)
         return collate(samples, hw, letterboxes, shared=self._shared)

@@ -50,7 +50,7 @@ def preview(
             sample = letterbox(cache.load(index), hw)[0]
         else:
             own = generator(seed, place)
-            sample = augment(cache.load, index, range(len(dataset)), own, hw, augment_config, dataset.flip_pairs)
+            sample = augment(cache.load, index, range(len(dataset)), own, hw, augment_config, dataset.flip_pairs or ())
         pictures.append(draw_sample(sample, dataset.class_names))
     return make_grid(pictures, columns)
 

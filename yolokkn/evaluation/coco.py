@@ -18,12 +18,13 @@ from yolokkn.evaluation.coco_dataset import CocoAnnotation, CocoCategory, CocoDa
 from yolokkn.evaluation.coco_matching import match
 from yolokkn.evaluation.coco_metrics import CocoMetrics, Curves, compute_curves
 from yolokkn.evaluation.coco_results import Result, read_results, write_results
-from yolokkn.evaluation.coco_similarity import PERSON_SIGMAS
+from yolokkn.evaluation.coco_similarity import PERSON_SIGMAS, sigmas_of
 from yolokkn.evaluation.coco_tables import Found, Truth, compare, read_found, read_truth
 
 __all__ = [
     "IOU_TYPES",
     "PERSON_SIGMAS",
+    "sigmas_of",
     "CocoAnnotation",
     "CocoCategory",
     "CocoDataset",

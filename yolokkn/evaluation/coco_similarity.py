@@ -11,6 +11,12 @@ PERSON_SIGMAS: tuple[float, ...] = (
     *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
 )
 """COCO's spread of the annotators for each of a person's 17 keypoints, in units of the root of the object's area."""
+UNIFORM_SIGMA = 0.066  # the mean of COCO's
+
+
+def sigmas_of(num_keypoints: int) -> tuple[float, ...]:
+    """Return COCO's spread of each of 17 person keypoints; a uniform one, the mean of those, for another number."""
+    return PERSON_SIGMAS if num_keypoints == len(PERSON_SIGMAS) else (UNIFORM_SIGMA,) * num_keypoints
 
 
 def pair_box_iou(found: np.ndarray, truth: np.ndarray, is_crowd: np.ndarray) -> np.ndarray:

@@ -164,7 +164,7 @@ class ValidateConfig(Stage):
     """How the network is measured while it trains."""
 
     val_every: int = _about("measure every so many epochs; 0: at the end only", 1, low=0)
-    val_images: int = _about("measure on at most so many pictures while training; 0: all", 0, low=0)
+    val_images: int = _about("measure on at most so many pictures, spread evenly; 0: all", 0, low=0)
     val_conf: float = _about("detections below this score are left out", 0.001, low=0.0, high=1.0)
     val_iou: float = _about("a box is suppressed by a better one above this IoU", 0.7, low=0.0, high=1.0)
 

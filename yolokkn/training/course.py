@@ -46,9 +46,11 @@ class Course:
         """Tell whether a step goes without mosaic and mixup: one of the last, however short the run is."""
         return self.progress.share(step) >= 1 - self._stage.plain_share - 1e-9
 
-    def resume(self, progress: Progress, step: int) -> None:
-        """Go on where a checkpoint was written, for as many epochs as are asked for now."""
+    def resume(self, progress: Progress, step: int, elapsed_s: float) -> None:
+        """Go on where a checkpoint was written, for as many epochs, or minutes, as are asked for now."""
         self.progress = progress
+        if self.budget is not None and step:  # else a run that ended would not know that there is time again
+            self.budget.saw_step(elapsed_s / step)
         wanted = self._stage.epochs * self.steps_per_epoch
         if self.budget is None and wanted != progress.total_steps:  # it was told to be longer or shorter
             self._correct(step, wanted)

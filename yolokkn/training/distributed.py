@@ -124,8 +124,8 @@ def pick_device(device: str, local_rank: int | None = None) -> torch.device:
 class AllReducedBatchNorm2d(nn.BatchNorm2d):
     """Batch norm over the batches of all processes, on any device: torch's own needs GPUs.
 
-    The mean is taken first, then the mean of squares around it, so that no digits cancel. Gradients flow through both
-    exchanges. Every process must have the same number of values, as the loader's equal batches give.
+    The mean is taken first, then the mean of squares around it, so that no digits cancel; both in float32 at least.
+    Gradients flow through both exchanges. Every process must have the same number of values, as the loader's equal batches give.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -133,6 +133,7 @@ class AllReducedBatchNorm2d(nn.BatchNorm2d):
         if not self.training or not dist.is_initialized():
             return super().forward(input)
         size = dist.get_world_size()
+        given, input = input.dtype, input if input.dtype == torch.float64 else input.float()
         mean = _all_reduce(input.mean((0, 2, 3))) / size
         centered = input - mean[:, None, None]
         variance = _all_reduce(centered.square().mean((0, 2, 3))) / size
@@ -146,7 +147,8 @@ class AllReducedBatchNorm2d(nn.BatchNorm2d):
                 if self.num_batches_tracked is not None:
                     self.num_batches_tracked.add_(1)
         normal = centered * (variance + self.eps).rsqrt()[:, None, None]
-        return normal * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else normal
+        normal = normal * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else normal
+        return normal.to(given)
 
 
 def _all_reduce(value: Tensor) -> Tensor:

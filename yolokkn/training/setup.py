@@ -25,6 +25,8 @@ from yolokkn.training.stepper import Stepper
 from yolokkn.training.teaching import Teacher
 from yolokkn.training.validate import Validator
 
+_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".ckpt", ".onnx", ".bin", ".weights")
+
 
 @dataclass(frozen=True)
 class Data:
@@ -58,6 +60,18 @@ def open_data(config: TrainConfig, task: str) -> Data:
         train = remap(train, stage.classes)
     if val is not None and val.class_names != train.class_names:
         val = remap(val, train.class_names)
+    if val is not None and (shared := len(set(train.paths) & set(val.paths))) and stage.val_split != stage.train_split:
+        raise DataError(
+            f"train: {shared:,} of the {len(val):,} pictures of {stage.val_split!r} are those of {stage.train_split!r} too, "
+            "and what is measured on them says nothing; name splits that differ, mix `fifth: rest` and `fifth: aside` "
+            "(data.yaml), or take val_split=none (the same split for both is taken at its word)"
+        )
+    flips = max(config.augment.flip_lr, config.augment.flip_ud)
+    if "pose" in task and train.flip_pairs is None and flips > 0:
+        raise DataError(
+            f"train: {where} does not say which of its keypoints change places in a mirror: give flip_idx in data.yaml "
+            "(0, 1, 2 ... where none do), name them left_ and right_, or take flip_lr=0 flip_ud=0"
+        )
     if len(train) == 0:
         raise DataError(f"train: {where} has no pictures to train on in {stage.train_split!r}")
     return Data(train, val)
@@ -84,9 +98,18 @@ class Given:
 
     @classmethod
     def read(cls, stage: ModelConfig) -> Given:
-        """Read what a configuration names."""
-        found = [Path(given) for given in (stage.model, stage.weights)]
-        return cls(*(load_checkpoint(path) if path.suffix == ".safetensors" else None for path in found))
+        """Read what a configuration names.
+
+        Raises:
+            FileNotFoundError: The weights are not there.
+            ModelError: A file is no checkpoint.
+        """
+        model = Path(stage.model)
+        is_file = stage.model not in presets() and (model.suffix in _FILE_SUFFIXES or model.exists())
+        return cls(
+            load_checkpoint(model) if is_file else None,
+            load_checkpoint(Path(stage.weights)) if stage.weights else None,
+        )
 
 
 def find_task(stage: ModelConfig, given: Given) -> str:
@@ -117,7 +140,9 @@ def make_spec(stage: ModelConfig, task: str, train: Dataset, given: Given) -> Mo
         ValueError: There is no such preset, or it has no anchors to fit.
     """
     values: dict[str, Any] = {} if stage.imgsz is None else {"imgsz": stage.imgsz}
-    if "pose" in task:
+    if "pose" not in task:
+        values["keypoint_shape"] = None
+    else:
         if not train.num_keypoints:
             raise DataError(f"train: task {task} needs data with keypoints, and this has none")
         values["keypoint_shape"] = (train.num_keypoints, 3)

@@ -58,6 +58,7 @@ class Trainer:
         self._figures: dict[str, float] = {}
         self._last_save = self._last_measure = time.monotonic()
         self._reason = "done"
+        self._measured_epoch = 0
         self._log: MetricsLog | None = None
 
     def resume(self, checkpoint: Checkpoint, name: str) -> None:
@@ -77,7 +78,7 @@ class Trainer:
                 f"{name}: its epoch is at batch {self.position.batch}, and the data gives {len(self.parts.loader)}; a run "
                 "goes on with the pictures that it began with"
             )
-        self.course.resume(progress, self.position.step)
+        self.course.resume(progress, self.position.step, self.position.elapsed_s)
 
     def train(self) -> Outcome:
         """Train to the end of the schedule, the time, the patience, or until a signal."""
@@ -205,7 +206,10 @@ class Trainer:
             **clock.figures(),
         }
         is_last = self.course.is_over(position.step)
-        is_best = self._measure(is_last) if self._is_measure_due(is_last) else False
+        is_due = self._is_measure_due(is_last)
+        if is_due:
+            self._save(self.folder / LAST)  # what was trained must not hang on what measuring meets
+        is_best = self._measure(is_last) if is_due else False
         if is_best is not False:
             row["figures"] = self._figures
         if self._log is not None:
@@ -251,7 +255,7 @@ class Trainer:
         figures, fitness, seconds = self.world.from_main(
             (measured.figures(), measured.fitness, measured.seconds) if measured is not None else ({}, 0.0, 0.0)
         )
-        self._figures = figures
+        self._figures, self._measured_epoch = figures, position.epoch
         if self.course.budget is not None:
             self.course.budget.measure_s = seconds
             self._plan_time()
@@ -265,7 +269,7 @@ class Trainer:
     def _is_out_of_patience(self) -> bool:
         patience = self.config.schedule.patience
         position = self.position
-        if not patience or position.best_epoch == 0 or position.epoch - position.best_epoch < patience:
+        if not patience or self._measured_epoch != position.epoch or position.epoch - position.best_epoch < patience:
             return False
         self._reason = "patience"
         self.display.line(f"stopping: no better AP for {patience} epochs; the best was epoch {position.best_epoch}")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from yolokkn.data.datasets import Dataset
 from yolokkn.data.rings import any_overlap, fill_rings
 from yolokkn.data.sample import Rings, Sample
-from yolokkn.evaluation.coco import CocoAnnotation, CocoCategory, CocoDataset, CocoImage, CocoMetrics, evaluate_coco
+from yolokkn.errors import DataError, SourceWarning
+from yolokkn.evaluation.coco import (
+    CocoAnnotation,
+    CocoCategory,
+    CocoDataset,
+    CocoImage,
+    CocoMetrics,
+    IouType,
+    evaluate_coco,
+    sigmas_of,
+)
 from yolokkn.geometry import xywh_to_xyxy
 from yolokkn.models import Network
 from yolokkn.ops import decode_rle, encode_rle
@@ -99,6 +110,7 @@ class Validator:
         count = min(num_images, total) if num_images else total
         self.indices = sorted({int(i) for i in np.linspace(0, total - 1, count).round()}) if count else []
         self._truth: CocoDataset | None = None
+        self._unreadable: set[int] = set()
 
     def measure(self, network: Network, advance: Callable[[], None] = lambda: None) -> Measured | None:
         """Run the network over the pictures and compare; the main process gets the figures, the others None.
@@ -115,9 +127,10 @@ class Validator:
         truths: list[tuple[CocoImage, list[dict[str, Any]]]] = []
         rows: list[dict[str, Any]] = []
         for index, sample in self._read(mine):
-            if self._truth is None:
-                truths.append(truth_rows(sample, index + 1, self._dataset.areas(index)))
-            rows += result_rows(model(sample.image), index + 1)
+            if sample is not None:
+                if self._truth is None:
+                    truths.append(truth_rows(sample, index + 1, self._dataset.areas(index)))
+                rows += result_rows(model(sample.image), index + 1)
             advance()
         gathered = self._world.gather((truths, rows))
         if not self._world.is_main:
@@ -127,28 +140,43 @@ class Validator:
             self._truth = build_truth((t for part, _ in gathered for t in part), self._class_names)
         results = sorted((r for _, part in gathered for r in part), key=lambda r: r["image_id"])
         metrics = {
-            kind: evaluate_coco(self._truth, results, iou_type=kind)  # type: ignore[arg-type]
+            kind: evaluate_coco(
+                self._truth,
+                results,
+                iou_type=cast(IouType, kind),
+                keypoint_sigmas=sigmas_of(self._dataset.num_keypoints),
+            )
             for kind in IOU_TYPES_OF_TASK[self._task]
         }
         return Measured(metrics, self._truth, results, time.perf_counter() - started)
 
-    def sample(self, index: int) -> Sample:
-        """Return a picture that is measured, by its place among them."""
-        return self._dataset.load(self.indices[index])
+    def sample(self, index: int) -> Sample | None:
+        """Return a picture that is measured, by its place among them; None where it cannot be decoded."""
+        return self._load(self.indices[index])
 
-    def _read(self, indices: Sequence[int]) -> Iterator[tuple[int, Sample]]:
+    def _load(self, index: int) -> Sample | None:
+        """Load a picture; one that cannot be decoded is left out, and said once."""
+        try:
+            return self._dataset.load(index)
+        except DataError as error:
+            if index not in self._unreadable:
+                self._unreadable.add(index)
+                warnings.warn(f"left out of the measurement: {error}", SourceWarning, stacklevel=2)
+            return None
+
+    def _read(self, indices: Sequence[int]) -> Iterator[tuple[int, Sample | None]]:
         """Read pictures a few ahead, in order."""
         if self._num_threads < 1:
-            yield from ((i, self._dataset.load(i)) for i in indices)
+            yield from ((i, self._load(i)) for i in indices)
             return
         with ThreadPoolExecutor(self._num_threads) as pool:
             ahead = 2 * self._num_threads
-            waiting = [(i, pool.submit(self._dataset.load, i)) for i in indices[:ahead]]
+            waiting = [(i, pool.submit(self._load, i)) for i in indices[:ahead]]
             for position in range(len(indices)):
                 index, future = waiting.pop(0)
                 if position + ahead < len(indices):
                     following = indices[position + ahead]
-                    waiting.append((following, pool.submit(self._dataset.load, following)))
+                    waiting.append((following, pool.submit(self._load, following)))
                 yield index, future.result()
 
 

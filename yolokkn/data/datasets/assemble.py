@@ -101,7 +101,7 @@ class Assembly:
             self._paths.append(path)
             self.sizes_hw.append(want or hw or (0, 0))
 
-    def finish(self, flip_pairs: tuple[tuple[int, int], ...] = ()) -> Dataset:
+    def finish(self, flip_pairs: tuple[tuple[int, int], ...] | None = ()) -> Dataset:
         """Return the dataset with its report."""
         labels = self.labels.finish()
         report = DatasetReport(

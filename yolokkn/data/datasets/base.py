@@ -32,8 +32,8 @@ SYNONYMS = {
 }
 
 
-def find_flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Return which keypoints change places in a mirror, by "left" and "right" in their names.
+def find_flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
+    """Return which keypoints change places in a mirror, by "left" and "right" in their names; None: they do not tell.
 
     Example:
         >>> find_flip_pairs(("nose", "left_eye", "right_eye"))
@@ -45,7 +45,7 @@ def find_flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
         other = name.replace("left", "right", 1)
         if other != name and other in places:
             pairs.append((i, places[other]))
-    return tuple(pairs)
+    return tuple(pairs) if pairs or len(names) < 2 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Dataset:
         report: What was found on opening.
         task: "detect", "segment", "pose" or "segment-pose": what `load` gives.
         keypoint_names: Name of each keypoint; empty without keypoints.
-        flip_pairs: Keypoints that change places in a mirror.
+        flip_pairs: Keypoints that change places in a mirror; None where that is not known.
         weights: (N,) float64: how often each picture comes in an epoch of training; 1 by default.
         split_keys: What `split_by_hash` goes by: a picture's own name (COCO's image id, the file's name without its
             ending, for MOTChallenge with its sequence), whatever else is in the set; the image ids by default.
@@ -75,7 +75,7 @@ class Dataset:
     report: DatasetReport
     task: str = "detect"
     keypoint_names: tuple[str, ...] = ()
-    flip_pairs: tuple[tuple[int, int], ...] = ()
+    flip_pairs: tuple[tuple[int, int], ...] | None = ()
     weights: np.ndarray | None = None
     split_keys: tuple[str, ...] = ()
 

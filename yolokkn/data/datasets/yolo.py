@@ -56,8 +56,9 @@ def open_yolo(where: Path, options: Options) -> Dataset:
     paths, found = _pictures(root, content, options)
     labels = [_labels_of(path) for path in paths]
     names = _names(content, root, labels)
-    shape = _keypoint_shape(content) if "pose" in options.task else (0, 3)
-    keypoint_names = _keypoint_names(content, shape[0])
+    has_keypoints = "pose" in options.task or content.get("kpt_shape") is not None
+    shape = _keypoint_shape(content) if has_keypoints else (0, 3)
+    keypoint_names = _keypoint_names(content, shape[0]) if "pose" in options.task else ()
     present = sum(label.is_file() for label in labels)
     if paths and not present:
         raise DataError(f"open_dataset: {where}: no labels for {paths[0]}; they must be at {labels[0]}")
@@ -175,7 +176,7 @@ def _keypoint_names(content: Mapping[str, Any], count: int) -> tuple[str, ...]:
     return COCO_KEYPOINTS if count == 17 else tuple(f"keypoint {i}" for i in range(count))
 
 
-def _flip_pairs(content: Mapping[str, Any], names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+def _flip_pairs(content: Mapping[str, Any], names: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
     index = content.get("flip_idx")
     if names and isinstance(index, list) and sorted(index) == list(range(len(names))):
         return tuple((i, j) for i, j in enumerate(index) if i < j)
@@ -214,8 +215,9 @@ def _add_row(where: str, cells: Sequence[str], assembly: Assembly, shape: tuple[
     box: tuple[float, ...] | None = None
     if num_keypoints and count == 4 + num_keypoints * dims:
         points = np.array(values[5:], np.float32).reshape(num_keypoints, dims)
-        keypoints = points if dims == 3 else np.column_stack([points, 2.0 * (points != 0).any(1)])
-    elif count >= 6 and count % 2 == 0 and not num_keypoints:
+        if "pose" in assembly.options.task:
+            keypoints = points if dims == 3 else np.column_stack([points, 2.0 * (points != 0).any(1)])
+    elif count >= 6 and count % 2 == 0 and "pose" not in assembly.options.task:
         rings = (np.array(values[1:], np.float32).reshape(-1, 2),)
         if not np.isfinite(rings[0]).all():
             assembly.issues.add("broken labels", where, f"{' '.join(cells)[:80]!r}", "dropped")

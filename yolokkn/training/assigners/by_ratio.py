@@ -23,7 +23,8 @@ def assign_by_ratio(outputs: HeadOutputs, targets: Targets, ignored: Tensor, *, 
     with the smaller ratio, then to the lower index.
 
     An anchor-free head has one square anchor a cell (`AnchorKinds`), and only neighbours whose centre lies in the box can
-    say it, so only they are taken.
+    say it, so only they are taken. A head of darknet's formula with `scale_xy` near 1 gets all three cells, as the rule is,
+    though its neighbours can only come near to the centre: the loss suits heads of the "v5" formula better.
 
     Args:
         outputs: For its grid.

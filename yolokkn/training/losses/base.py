@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from yolokkn.data.batch import Targets
+from yolokkn.evaluation.coco_similarity import sigmas_of
 from yolokkn.models.outputs import HeadOutputs, HeadSpec, decode_boxes, decode_keypoints
 from yolokkn.training.assigners.assignment import Assignment, usable_targets
 from yolokkn.training.assigners.cells import AnchorKinds, prior_boxes
@@ -19,7 +20,7 @@ from yolokkn.training.losses.options import LossOptions
 from yolokkn.training.losses.positives import Positives
 from yolokkn.training.losses.reduction import Reducer, identity
 from yolokkn.training.losses.selection import in_float32, pick
-from yolokkn.training.losses.terms import binary_cross_entropy, object_similarity, sigmas_of
+from yolokkn.training.losses.terms import binary_cross_entropy, object_similarity
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ class Loss(ABC):
         kept = (truths[..., 2] > 0).any(-1).nonzero()[:, 0]
         truths, weights = truths[kept], chosen.weights[kept]
         xy = decode_keypoints(picked)[0, kept, :, :2]
-        similarity = object_similarity(xy, truths, positives.truths[kept], sigmas_of(count, xy.device))
+        sigmas = torch.tensor(sigmas_of(count), device=xy.device)
+        similarity = object_similarity(xy, truths, positives.truths[kept], sigmas)
         seen = binary_cross_entropy(picked.keypoints[0, kept, :, 2], (truths[..., 2] > 0).float()).mean(-1)
         return {
             "keypoint": self.options.keypoint * reduce((weights * similarity).sum(), len(kept)),

@@ -24,11 +24,6 @@ __all__ = [
     "squared_error",
 ]
 
-COCO_SIGMAS = (
-    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
-    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
-)
-UNIFORM_SIGMA = 0.066  # the mean of COCO's
 AREA_SHARE = 0.53  # of a box that its person covers; OKS is defined by the area of the person
 TAIL = 0.1  # weight of the logarithm that still pulls where the similarity is flat
 LEAST_SIDE_PX = 1e-3
@@ -113,15 +108,6 @@ def side_distances(centers: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
         boxes: (N, 4) xyxy, pixels.
     """
     return torch.cat((centers - boxes[:, :2], boxes[:, 2:] - centers), -1) / strides[:, None]
-
-
-def sigmas_of(num_keypoints: int, device: torch.device | str = "cpu") -> Tensor:
-    """(K,) COCO's spread of each of 17 person keypoints, a uniform one for another number.
-
-    Source: COCO keypoint evaluation (cocodataset.org/#keypoints-eval).
-    """
-    values = COCO_SIGMAS if num_keypoints == len(COCO_SIGMAS) else (UNIFORM_SIGMA,) * num_keypoints
-    return torch.tensor(values, device=device)
 
 
 def object_similarity(xy: Tensor, truths: Tensor, boxes: Tensor, sigmas: Tensor) -> Tensor:
