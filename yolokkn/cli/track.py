@@ -11,6 +11,7 @@ from yolokkn.cli.arguments import EXIT_CODES, Parser, run_verb
 from yolokkn.cli.frames import add_frame_options, run_frames
 from yolokkn.cli.track_detections import DETECTION_OPTIONS, add_detection_options, refuse_unused, run_detections
 from yolokkn.cli.tracker_options import add_tracker_options, asked_settings, settings
+from yolokkn.runtime.assets import tracker_settings as advised_settings
 from yolokkn.runtime.camera_motion import METHODS, CameraMotionEstimator
 from yolokkn.runtime.sources import DEFAULT_FRAME_RATE
 from yolokkn.runtime.track import TRACK_SCORE_THRESHOLD
@@ -55,7 +56,8 @@ def main(argv: Sequence[str]) -> int:
 
 def run(args: argparse.Namespace, parser: Parser) -> int:
     """Track detections from a file, or frames through a model."""
-    asked = asked_settings(args)
+    advised = {} if args.detections else advised_settings(args.model, args.tracker)
+    asked = {**advised, **asked_settings(args)}
 
     def make_tracker(frame_rate: float | None) -> Any:
         return tracking.create(args.tracker, frame_rate=args.frame_rate or frame_rate or DEFAULT_FRAME_RATE, **asked)

@@ -27,6 +27,9 @@ metrics.jsonl, last.safetensors (to go on from), best.safetensors (to use), plot
 EXIT_SIGTERM = 143
 
 
+_FEW_EPOCHS = 20
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
     parser = Parser(
@@ -129,6 +132,10 @@ def summary(outcome: Outcome, config: TrainConfig) -> str:
     weights = best if best.is_file() else folder / "last.safetensors"
     if outcome.best >= 0:
         figures = "  ".join(f"{k} {v:.4f}" for k, v in outcome.figures.items() if k.endswith(("AP", "AP50")))
-        lines.append(f"best AP {outcome.best:.4f} in epoch {outcome.best_epoch}; at the end {figures}")
+        kinds = sum(name.endswith("AP") for name in outcome.figures)
+        what = "best AP" if kinds < 2 else f"best mean of the {kinds} APs"
+        lines.append(f"{what}: {outcome.best:.4f} in epoch {outcome.best_epoch}; at the end {figures}")
+    if outcome.reason == "time" and outcome.epochs < _FEW_EPOCHS:
+        lines.append(f"only {outcome.epochs} epochs fitted into the time: more minutes, or a smaller imgsz, teach more")
     lines += ["next:", f"  yolokkn export {weights}", f"  yolokkn predict model={weights} source=photos/ save=out/"]
     return "\n".join(lines)

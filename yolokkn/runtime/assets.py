@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from yolokkn.errors import ModelError, did_you_mean
+from yolokkn.tracking import SETTINGS
 
 FOLDER = Path(__file__).parents[1] / "assets"
 DEFAULT_MODEL = "person-vehicle"
+TRACKER_SETTINGS: dict[str, dict[str, float]] = {
+    "person-vehicle": {"track_high_thresh": 0.3, "new_track_thresh": 0.4, "score_threshold": 0.3},
+}
+"""What suits the scores of a model better than a tracker's own defaults; its card says why."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,20 @@ def resolve_model(model: Any) -> Any:
         return model
     hint = did_you_mean(name, models) or ("; models that come with yolokkn: " + (", ".join(models) or "none"))
     raise FileNotFoundError(f"model: no such file: {name}{hint}")
+
+
+def tracker_settings(model: Any, tracker: str) -> dict[str, float]:
+    """Return the settings of a tracker that suit an embedded model (or None, the default one) better than its defaults.
+
+    Example:
+        >>> tracker_settings("somebody.onnx", "kkn")
+        {}
+    """
+    name = DEFAULT_MODEL if model is None else str(model) if isinstance(model, str) else ""
+    known = {field.name for field in fields(SETTINGS[tracker])} if tracker in SETTINGS else set()
+    if model is not None and Path(name).exists():
+        return {}
+    return {key: value for key, value in TRACKER_SETTINGS.get(name, {}).items() if key in known}
 
 
 def _default() -> Path:

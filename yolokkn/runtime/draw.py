@@ -71,7 +71,7 @@ class TrailHistory:
         forget_after: Frames after which a track that is not seen loses its trail.
     """
 
-    def __init__(self, length: int = 40, forget_after: int = 30) -> None:
+    def __init__(self, length: int = 40, forget_after: int = 5) -> None:
         self._length = length
         self._forget_after = forget_after
         self._points: dict[int, deque[tuple[float, float]]] = {}

@@ -47,7 +47,10 @@ def find_coco_files(
     file = Path(annotations) if annotations else Path(data or "") / "annotations" / f"{kind}_{split}.json"
     folder = Path(images) if images else Path(data or "") / split
     if not file.is_file():
-        raise DataError(f"evaluate coco: no annotations at {file}")
+        near = [path.stem.removeprefix(f"{kind}_") for path in file.parent.glob(f"{kind}_*.json")]
+        near.sort(key=lambda name: (not name.startswith("val"), name))
+        hint = f"; there is --split {near[0]}" if near and data is not None else ""
+        raise DataError(f"evaluate coco: no annotations at {file}{hint}")
     if not folder.is_dir():
         raise DataError(f"evaluate coco: no folder of images at {folder}")
     return file, folder

@@ -12,6 +12,7 @@ from yolokkn import tracking
 from yolokkn.coco_names import COCO80, COCO_CATEGORY_IDS
 from yolokkn.errors import SinkError
 from yolokkn.layouts import DecodeOptions
+from yolokkn.runtime.assets import tracker_settings as advised_settings
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
@@ -102,6 +103,8 @@ def _run(
 ) -> Iterator[tuple[Frame, Detections]]:
     """Check the arguments now, open the source at the first `next`."""
     settings = {name: options.pop(name) for name in tracker_settings() & set(options)}
+    if isinstance(tracker, str) and not isinstance(model, Model):
+        settings = {**advised_settings(model, tracker), **settings}
     if settings and not isinstance(tracker, str):
         raise TypeError(f"track: {min(settings)} must be given where the tracker is made, or with a tracker's name")
     model = _with_options(model, options) if isinstance(model, Model) else load(model, **options)
