@@ -73,8 +73,9 @@ def draw(rows: list[dict], args: argparse.Namespace) -> None:
     figure, axes = new_figure(1, 2, 5, 3.6)
     for axis, key in zip(axes, ("pictures", "core_hours"), strict=True):
         for figure_name in ("AP50", "AP"):
-            axis.plot([r[key] for r in rows], [r[figure_name] for r in rows], marker=".", label=figure_name)
-        axis.set_xlabel({"pictures": "pictures seen", "core_hours": "hours of one core"}[key])
+            at = [r[key] / (1000 if key == "pictures" else 1) for r in rows]
+            axis.plot(at, [r[figure_name] for r in rows], marker=".", label=figure_name)
+        axis.set_xlabel({"pictures": "thousand pictures seen", "core_hours": "hours of one core"}[key])
         axis.set_ylim(0)
         axis.grid(alpha=0.3)
         axis.legend()
