@@ -14,9 +14,20 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 from yolokkn.errors import ConfigurationError, did_you_mean
 from yolokkn.safe_yaml import MAX_YAML_BYTES, Located, dump_yaml, parse_yaml, read_yaml
 
-__all__ = ["MAX_YAML_BYTES", "Located", "build", "dump_yaml", "parse_yaml", "read_yaml", "to_mapping"]
+__all__ = ["MAX_YAML_BYTES", "Located", "about", "build", "dump_yaml", "parse_yaml", "read_yaml", "to_mapping"]
 
 _Made = TypeVar("_Made")
+
+
+def about(text: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:
+    """Return a dataclass's field with a line of help.
+
+    Args:
+        text: What the field means, as a command's help shows it.
+        default: Its value where none is given.
+        **more: Kept beside it in the field's metadata: limits, for instance.
+    """
+    return dataclasses.field(default=default, metadata={"help": text, **more})
 
 
 def build(dataclass_type: type[_Made], mapping: Mapping[str, Any], where: str = "configuration") -> _Made:

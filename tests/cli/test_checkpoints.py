@@ -111,6 +111,23 @@ def test_evaluate_coco_of_every_kind(checkpoint, tmp_path, capsys, iou_type, num
     assert ("2 of 3 categories" in out.err) == (iou_type != "keypoints")
 
 
+def test_evaluate_coco_shows_boxes_and_what_more_there_is(checkpoint, tmp_path, capsys):
+    images = tmp_path / "val"
+    images.mkdir()
+    cv2.imwrite(str(images / "1.jpg"), np.full((60, 80, 3), 90, np.uint8))
+    person = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 20, 30, 30], "area": 900, "iscrowd": 0}
+    person |= {"segmentation": [[10, 20, 40, 20, 40, 50, 10, 50]]}
+    content = {"images": [{"id": 1, "file_name": "1.jpg", "height": 60, "width": 80}], "annotations": [person]}
+    categories = [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}]
+    (tmp_path / "val.json").write_text(json.dumps({**content, "categories": categories}))
+    arguments = ("--annotations", tmp_path / "val.json", "--images", images, "--json", tmp_path / "f.json")
+    assert run("evaluate", "coco", "--model", checkpoint, *arguments) == 0
+    tables = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if ": " in line]
+    assert tables == ["bbox", "segm"]
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["iou_type"] == "segm" and figures["bbox"]["iou_type"] == "bbox"
+
+
 def test_options_that_a_checkpoint_has_no_use_for(checkpoint, capsys):
     assert run("info", checkpoint, "layout=v8") == 2
     assert "--layout is for model files" in capsys.readouterr().err

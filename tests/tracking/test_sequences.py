@@ -81,7 +81,7 @@ def test_equals_updates_by_hand():
     assert ids.tolist() == want
 
 
-def test_sequences_are_found(tmp_path):
+def test_sequences_are_found(tmp_path, monkeypatch):
     det = [MotRow(1, -1, 1, 2, 3, 4, 0.5)]
     for name in ("b", "a"):
         (tmp_path / "set" / name / "det").mkdir(parents=True)
@@ -95,6 +95,8 @@ def test_sequences_are_found(tmp_path):
     assert list(find_detections(tmp_path / "plain" / "b.txt")) == ["b"]
     with pytest.raises(FileNotFoundError, match=r"must be a file, or hold SEQUENCE/det/det\.txt"):
         find_detections(tmp_path / "set" / "a" / "nothing")
+    monkeypatch.chdir(tmp_path / "set" / "a")
+    assert list(find_detections("det/det.txt")) == ["a"]
 
 
 def test_what_lies_beside_the_detections_is_read(tmp_path):

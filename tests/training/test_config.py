@@ -32,6 +32,23 @@ def test_text_and_values_are_the_same():
     assert read_config({"imgsz": "96"}).model.imgsz == (96, 96) == read_config({"imgsz": 96}).model.imgsz
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("task=segmnt", "task must be one of auto, detect"),
+        ("epochs=abc", "epochs must be an integer"),
+        ("loss=yolofve", "did you mean yolofive"),
+        ("model=yolovkknn-s", "model must be a checkpoint"),  # before the data is looked at
+        ("imgsz=100", "imgsz"),
+    ],
+)
+def test_wrong_values_are_wrong_usage(given, said, capsys, tmp_path):
+    from yolokkn.cli import main
+
+    assert main(["train", f"data={tmp_path / 'absent'}", f"project={tmp_path}", given]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_what_is_saved_is_read_back():
     config = read_config(
         {"imgsz": "96x128", "classes": "a,b", "lr_scale": "head:2", "reduction": "sum", "loss": "yolofive"}

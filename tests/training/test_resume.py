@@ -92,6 +92,30 @@ def test_an_interrupted_run_goes_on(toy, straight, tmp_path, number, code, after
     assert [row["epoch"] for row in rows if row["kind"] == "epoch"] == [1, 2, 3]
 
 
+def torchrun(*arguments: str) -> list[str]:
+    """Return the command of two processes; the port is any that is free."""
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", *arguments]
+
+
+def test_two_processes_go_on_where_they_were_stopped(toy, tmp_path):
+    arguments = command(toy, tmp_path, "workers=0")[2:]
+    run(torchrun(*arguments, "name=straight"))
+    folder = tmp_path / "cut"
+    start_and_stop(torchrun(*arguments, "name=cut"), folder, 2, signal.SIGTERM, group=True)
+    assert 2 <= load_checkpoint(folder / "last.safetensors").manifest["step"] < 9
+    run(torchrun("yolokkn", "train", f"resume={folder}"))
+    straight, resumed = (load_file(tmp_path / n / "last.safetensors") for n in ("straight", "cut"))
+    means = [
+        name for name in straight if "running" in name
+    ]  # kept as their mean over the processes: equal but for rounding
+    for name in means:
+        torch.testing.assert_close(resumed.pop(name), straight.pop(name), rtol=1e-5, atol=1e-6)
+    assert means and resumed.keys() == straight.keys()
+    assert not [name for name in straight if not torch.equal(straight[name], resumed[name])]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(1, 10))
+
+
 def test_a_run_goes_on_without_the_checkpoints_that_it_began_with(toy, straight, tmp_path):
     run([a for a in command(toy, tmp_path, "epochs=1", "workers=0", "name=first") if a != "epochs=3"])
     first, folder = tmp_path / "first" / "best.safetensors", tmp_path / "run"

@@ -173,15 +173,13 @@ def test_a_mistake_leaves_no_run_behind(toy, tmp_path, given, said):
 
 def test_the_input_size_is_the_networks_own_unless_it_is_said(toy, tmp_path):
     from yolokkn.training.config import ModelConfig
-    from yolokkn.training.setup import Given, make_spec, open_data
+    from yolokkn.training.setup import Given, make_spec
 
-    train = open_data(config_of(toy, tmp_path), "detect").train
-    nothing = Given(None, None)
-    assert make_spec(ModelConfig("yolovkkn2-p"), "detect", train, nothing).imgsz == (384, 384)
-    assert make_spec(ModelConfig("yolovkkn2-p", imgsz=(64, 96)), "detect", train, nothing).imgsz == (64, 96)
+    assert make_spec(ModelConfig("yolovkkn2-p"), "detect", Given()).imgsz == (384, 384)
+    assert make_spec(ModelConfig("yolovkkn2-p", imgsz=(64, 96)), "detect", Given()).imgsz == (64, 96)
     folder = start(config_of(toy, tmp_path, epochs=1), ALONE, Silence()).folder
     stage = ModelConfig(str(folder / "last.safetensors"))
-    assert make_spec(stage, "detect", train, Given.read(stage)).imgsz == (64, 64)
+    assert make_spec(stage, "detect", Given.read(stage)).imgsz == (64, 64)
 
 
 BROKEN = {

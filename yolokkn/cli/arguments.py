@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from yolokkn.errors import YolokknError, did_you_mean
+from yolokkn.errors import ConfigurationError, YolokknError, did_you_mean
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -17,7 +17,7 @@ _YES, _NO = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 EXIT_CODES = """exit codes:
   0  done
   1  a file, model, stream or disk failed; standard error says which
-  2  the command line is wrong
+  2  the command line or a configuration is wrong
   3  done, but the source was damaged or shorter than it says
   130  stopped by Ctrl-C, outputs closed (143: by SIGTERM)"""
 
@@ -164,12 +164,17 @@ def run_verb(prog: str, action: Any, *args: Any) -> int:
     except BrokenPipeError:
         return EXIT_FAILED
     except YolokknError as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        print(f"{prog}: error: {_without_function(error)}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, ConfigurationError) else EXIT_FAILED
     except OSError as error:
         text = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         print(f"{prog}: error: {text}", file=sys.stderr)
         return EXIT_FAILED
     except (ValueError, TypeError) as error:  # an argument that no function takes came from the command line
-        print(f"{prog}: error: {error}", file=sys.stderr)
+        print(f"{prog}: error: {_without_function(error)}", file=sys.stderr)
         return EXIT_USAGE
+
+
+def _without_function(error: Exception) -> str:
+    """Return a message without the function or class that it begins with, which users of the command never called."""
+    return re.sub(r"^(?:[a-z]+(?:_[a-z0-9]+)+|[A-Z]\w+|create): ", "", str(error))

@@ -46,9 +46,15 @@ def main(argv: Sequence[str]) -> int:
     return run_verb(f"yolokkn data {action}", _RUN[action], parser.parse(rest))
 
 
+def _examples(action: str) -> str:
+    return "".join(line for line in EXAMPLES.splitlines(True) if f" data {action} " in line)
+
+
 def _parser(action: str) -> Parser:
     parser = Parser(
-        prog=f"yolokkn data {action}", description=f"{ACTIONS[action].capitalize()}.", epilog=EXAMPLES + EXIT_CODES
+        prog=f"yolokkn data {action}",
+        description=f"{ACTIONS[action].capitalize()}.",
+        epilog=f"examples:\n{_examples(action)}\n{EXIT_CODES}",
     )
     parser.add_argument("path", nargs="?", metavar="DATA", help="the same as --data")
     parser.add_argument("--data", metavar="PATH", help="folder, data.yaml or COCO .json of labelled pictures")

@@ -47,7 +47,12 @@ Only the categories that the model has (and --classes keeps) are measured.
 
 """
 _DEFAULT_SPLIT = {"coco": "val2017", "voc": "test"}
-_IOU_TYPE_OF_TASK = {"detect": "bbox", "segment": "segm", "pose": "keypoints", "segment-pose": "segm"}
+_IOU_TYPES_OF_TASK: dict[str, tuple[IouType, ...]] = {
+    "detect": ("bbox",),
+    "segment": ("bbox", "segm"),
+    "pose": ("bbox", "keypoints"),
+    "segment-pose": ("bbox", "segm"),
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -69,7 +74,9 @@ def main(argv: Sequence[str]) -> int:
     group.add_argument("--split", metavar="NAME", help="which part of --data (default val2017 for coco, test for voc)")
     group.add_argument("--annotations", metavar="FILE", help="coco: the annotations, instead of --data")
     group.add_argument("--images", metavar="DIR", help="coco: the images, instead of --data")
-    group.add_argument("--iou-type", choices=IOU_TYPES, help="coco: by default what the model's task is")
+    group.add_argument(
+        "--iou-type", choices=IOU_TYPES, help="coco: one kind (default: boxes, and what more the model gives)"
+    )
     group.add_argument("--save", metavar="coco:FILE", help="coco: keep the results in COCO's format")
     group.add_argument("--json", metavar="FILE", help="write the figures, F1 and the confusion matrix as JSON")
     group.add_argument(
@@ -103,7 +110,8 @@ def _load(args: argparse.Namespace) -> Model:
 def run_coco(args: argparse.Namespace) -> int:
     """Run the model over the images and print COCO's table."""
     model = _load(args)
-    iou_type = args.iou_type or _IOU_TYPE_OF_TASK[model.layout.task]
+    iou_types = (cast(IouType, args.iou_type),) if args.iou_type else _IOU_TYPES_OF_TASK[model.layout.task]
+    iou_type = iou_types[-1]  # its results hold boxes too
     annotations, images = find_coco_files(args.data, args.split, args.annotations, args.images, iou_type)
     results_file = Path(args.save.removeprefix("coco:")) if args.save else None
     for path in filter(None, (results_file, Path(args.json) if args.json else None)):
@@ -115,18 +123,18 @@ def run_coco(args: argparse.Namespace) -> int:
     if results_file is not None:
         write_results(results_file, results)
     num_keypoints = model.layout.num_keypoints
-    metrics = evaluate_coco(
-        dataset,
-        results,
-        iou_type=cast(IouType, iou_type),
-        category_ids=measured,
-        keypoint_sigmas=sigmas_of(num_keypoints) if num_keypoints else PERSON_SIGMAS,
-    )
+    sigmas = sigmas_of(num_keypoints) if num_keypoints else PERSON_SIGMAS
+    metrics = {
+        kind: evaluate_coco(dataset, results, iou_type=kind, category_ids=measured, keypoint_sigmas=sigmas)
+        for kind in iou_types
+    }
     _say_categories(len(measured), len(dataset.categories), args.quiet)
-    print(metrics.table())
+    print("\n\n".join(one.table() for one in metrics.values()))
     if args.json:
         truth, found, names = boxes_from_coco(dataset, results)
-        _write_json(args.json, metrics.to_dict(), truth, found, names)
+        figures = metrics[iou_type].to_dict()
+        others: dict[str, Any] = {kind: one.to_dict() for kind, one in metrics.items() if kind != iou_type}
+        _write_json(args.json, {**figures, **others}, truth, found, names)
     return EXIT_OK
 
 

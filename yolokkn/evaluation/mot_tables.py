@@ -11,6 +11,7 @@ import numpy as np
 from yolokkn.errors import DataError, did_you_mean
 from yolokkn.evaluation.mot_pairs import overlapping_pairs, reaches
 from yolokkn.tracking import assign_pairs, read_columns, read_seqinfo
+from yolokkn.tracking.mot_files import find_sequence_files
 
 PEDESTRIAN = 1
 MATCH_IOU = 0.5
@@ -100,21 +101,12 @@ def apply_rules(truth: MotTable, results: MotTable, rules: str) -> tuple[MotTabl
 
 
 def find_sequences(truth: str | os.PathLike[str]) -> dict[str, Path]:
-    """Return the ground truth of each sequence of a folder: SEQ/gt/gt.txt, or SEQ.txt; or of one sequence, or one file.
+    """Return the ground truth of each sequence: a file; SEQ/gt/gt.txt; a folder of those, or of SEQ.txt.
 
     Raises:
         FileNotFoundError: There is none.
     """
-    root = Path(truth)
-    if root.is_file():
-        return {root.parent.parent.name if root.name == "gt.txt" else root.stem: root}
-    if (root / "gt" / "gt.txt").is_file():
-        return {root.resolve().name: root / "gt" / "gt.txt"}
-    found = {path.parent.parent.name: path for path in sorted(root.glob("*/gt/gt.txt"))}
-    found = found or {path.stem: path for path in sorted(root.glob("*.txt"))}
-    if not found:
-        raise FileNotFoundError(f"find_sequences: {root} must hold SEQUENCE/gt/gt.txt or SEQUENCE.txt, and has neither")
-    return found
+    return find_sequence_files(truth, "gt/gt.txt")
 
 
 def find_results(results: str | os.PathLike[str], names: list[str]) -> dict[str, Path]:

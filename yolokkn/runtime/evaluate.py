@@ -184,7 +184,7 @@ def map_model_classes(
     try:
         category_ids = map_classes(names, dataset)
     except ValueError as error:
-        raise DataError(f"{verb}: {error}") from None
+        raise DataError(f"{verb}: {str(error).removeprefix('map_classes: ')}") from None
     return dict(zip(used or range(len(category_ids)), category_ids, strict=True))
 
 

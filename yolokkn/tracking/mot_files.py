@@ -49,6 +49,30 @@ class SequenceInfo:
     image_hw: tuple[int, int] = (0, 0)
 
 
+def find_sequence_files(where: str | os.PathLike[str], inner: str) -> dict[str, Path]:
+    """Return a file of each sequence, by the sequences' names.
+
+    Args:
+        where: The file itself; the folder of a sequence that holds it; a folder of such folders, or of SEQUENCE.txt.
+        inner: Where the file lies in its sequence's folder: "gt/gt.txt" or "det/det.txt".
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    root, kind = Path(where), Path(inner).name
+    if root.is_file():
+        return {root.resolve().parent.parent.name if root.name == kind else root.stem: root}
+    if (root / inner).is_file():
+        return {root.resolve().name: root / inner}
+    found = {path.parent.parent.name: path for path in sorted(root.glob(f"*/{inner}"))}
+    found = found or {path.stem: path for path in sorted(root.glob("*.txt"))}
+    if not found:
+        raise FileNotFoundError(
+            f"{root} must be a file, or hold SEQUENCE/{inner} or SEQUENCE.txt, and is or has neither"
+        )
+    return found
+
+
 def _whole(text: str) -> int:
     value = float(text)
     if value != int(value):

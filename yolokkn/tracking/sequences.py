@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from yolokkn.tracking.mot_files import MAX_FRAME, MotRow, SequenceInfo, read_columns, read_detections, read_seqinfo
+from yolokkn.tracking.mot_files import (
+    MAX_FRAME,
+    MotRow,
+    SequenceInfo,
+    find_sequence_files,
+    read_columns,
+    read_detections,
+    read_seqinfo,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,18 +218,7 @@ def find_detections(where: str | os.PathLike[str]) -> dict[str, Path]:
     Raises:
         FileNotFoundError: There is none.
     """
-    root = Path(where)
-    if root.is_file():
-        return {root.parent.parent.name if root.name == "det.txt" else root.stem: root}
-    if (root / "det" / "det.txt").is_file():
-        return {root.resolve().name: root / "det" / "det.txt"}
-    found = {path.parent.parent.name: path for path in sorted(root.glob("*/det/det.txt"))}
-    found = found or {path.stem: path for path in sorted(root.glob("*.txt"))}
-    if not found:
-        raise FileNotFoundError(
-            f"find_detections: {root} must be a file, or hold SEQUENCE/det/det.txt or SEQUENCE.txt, and is or has neither"
-        )
-    return found
+    return find_sequence_files(where, "det/det.txt")
 
 
 def read_sequence(path: Path, name: str = "", *, with_cameras: bool = True) -> SequenceDetections:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast, get_args
 
@@ -200,19 +200,25 @@ class KknSettings(ByteTrackSettings):
     size_noise: float = _within(0.12, 1e-6, 10.0)
 
 
-def make_settings(kind: type, tracker: str, values: dict[str, Any]) -> Any:
+def make_settings(kinds: Mapping[str, type], tracker: str, values: dict[str, Any]) -> Any:
     """Make the settings of a tracker from keywords.
 
+    Args:
+        kinds: The settings of every tracker.
+        tracker: Whose are made.
+        values: By name.
+
     Raises:
-        ValueError: A name is unknown; the message names the nearest legal one.
+        ValueError: A name is unknown; the message says whose it is, or names the nearest legal one.
     """
-    legal = [f.name for f in fields(kind)]
+    names = {owner: [f.name for f in fields(kind)] for owner, kind in kinds.items()}
+    legal = names[tracker]
     for name in values:
         if name not in legal:
-            raise ValueError(
-                f"create: settings of {tracker} must be among {', '.join(legal)}, got {name!r}{nearest(name, legal)}"
-            )
-    return kind(**values)
+            owners = [owner for owner, its_names in names.items() if name in its_names]
+            hint = f", a setting of {', '.join(owners)}" if owners else nearest(name, legal)
+            raise ValueError(f"create: settings of {tracker} must be among {', '.join(legal)}, got {name!r}{hint}")
+    return kinds[tracker](**values)
 
 
 def check_frame_rate(owner: str, frame_rate: Any) -> float:

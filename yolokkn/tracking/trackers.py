@@ -266,8 +266,7 @@ def create(name: str, *, frame_rate: float = 30.0, class_policy: ClassPolicy = "
         raise ValueError(
             f"create: name must be one of {', '.join(TRACKERS)}, got {name!r}{nearest(str(name), TRACKERS)}"
         )
-    cls = _CLASSES[name]
-    return cls(make_settings(cls.settings_type, name, settings), frame_rate=frame_rate, class_policy=class_policy)
+    return _CLASSES[name](make_settings(SETTINGS, name, settings), frame_rate=frame_rate, class_policy=class_policy)
 
 
 @explain_kinds

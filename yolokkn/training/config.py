@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any, Literal, get_type_hints
 
-from yolokkn.configuration import Located, build, to_mapping
+from yolokkn.configuration import Located, about, build, to_mapping
 from yolokkn.data.augment import AugmentConfig
 from yolokkn.data.datasets import FORMATS
 from yolokkn.errors import ConfigurationError, did_you_mean
@@ -16,13 +16,8 @@ from yolokkn.training.losses import LOSSES, read_options
 from yolokkn.training.value_text import read_value
 
 
-def _about(text: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:
-    """Return a field with the line that `yolokkn train --help` shows."""
-    return field(default=default, metadata={"help": text, **more})
-
-
 def _mapping_about(text: str) -> Any:
-    return field(default_factory=dict, metadata={"help": text})
+    return dataclasses.field(default_factory=dict, metadata={"help": text})
 
 
 class Stage:
@@ -49,41 +44,41 @@ class ModelConfig(Stage):
     `yolokkn train --help` lists what each field means.
     """
 
-    model: str = _about("a preset's name, or a checkpoint of this trainer to start from", "yolovkkn2-n")
-    task: Literal["auto", "detect", "segment", "pose", "segment-pose"] = _about(
+    model: str = about("a preset's name, or a checkpoint of this trainer to start from", "yolovkkn2-n")
+    task: Literal["auto", "detect", "segment", "pose", "segment-pose"] = about(
         "what the network gives; auto: what the preset or checkpoint is for", "auto"
     )
-    imgsz: tuple[int, int] | None = _about(
+    imgsz: tuple[int, int] | None = about(
         "input size: 640, or 384x640 (height x width); none: the preset's or checkpoint's own", None
     )
-    weights: str = _about("a checkpoint whose fitting weights the network starts from", "")
-    anchors: Literal["preset", "kmeans"] = _about("anchor boxes: the preset's, or fitted to the data", "preset")
-    freeze: tuple[str, ...] = _about("parts of the network that are not trained, by the start of their names", ())
+    weights: str = about("a checkpoint whose fitting weights the network starts from", "")
+    anchors: Literal["preset", "kmeans"] = about("anchor boxes: the preset's, or fitted to the data", "preset")
+    freeze: tuple[str, ...] = about("parts of the network that are not trained, by the start of their names", ())
 
 
 @dataclass(frozen=True)
 class DataConfig(Stage):
     """Which pictures, and how they are read."""
 
-    data: str = _about("folder or data.yaml of the labelled pictures", "")
-    train_split: str = _about("name of the part to train on", "train")
-    val_split: str = _about("name of the part to measure on; none: do not measure", "val")
-    format: str = _about("format of the labels", "auto", choices=lambda: ("auto", *FORMATS))
-    classes: tuple[str, ...] = _about("train these classes only, by name", ())
-    batch: int = _about("pictures in a step, of all processes together", 16, low=1)
-    workers: int | None = _about(
+    data: str = about("folder or data.yaml of the labelled pictures", "")
+    train_split: str = about("name of the part to train on", "train")
+    val_split: str = about("name of the part to measure on; none: do not measure", "val")
+    format: str = about("format of the labels", "auto", choices=lambda: ("auto", *FORMATS))
+    classes: tuple[str, ...] = about("train these classes only, by name", ())
+    batch: int = about("pictures in a step, of all processes together", 16, low=1)
+    workers: int | None = about(
         "processes that load pictures, for each training process; 0: none; none: one a core", None
     )
-    multi_scale: float = _about("sides change from batch to batch by up to this part", 0.0, low=0.0, high=0.9)
-    cache_folder: str = _about("keep decoded pictures here, for later runs too; else in memory", "")
+    multi_scale: float = about("sides change from batch to batch by up to this part", 0.0, low=0.0, high=0.9)
+    cache_folder: str = about("keep decoded pictures here, for later runs too; else in memory", "")
 
 
 @dataclass(frozen=True)
 class LossConfig(Stage):
     """What is minimised."""
 
-    loss: str = _about("name of the loss", "task_aligned", choices=lambda: tuple(LOSSES))
-    reduction: Literal["auto", "sum", "mean", "targets"] = _about(
+    loss: str = about("name of the loss", "task_aligned", choices=lambda: tuple(LOSSES))
+    reduction: Literal["auto", "sum", "mean", "targets"] = about(
         "sums over anchors are divided by pictures, by anchors, or by targets; auto: the loss's own", "auto"
     )
     loss_options: Mapping[str, Any] = _mapping_about("options of the loss, as name:value,name:value")
@@ -106,19 +101,19 @@ _OPTIMIZERS = {"adamw": (0.001, 0.9, 0.01), "sgd": (0.01, 0.937, 5e-4), "muon": 
 class OptimizerConfig(Stage):
     """How a step is made of gradients."""
 
-    optimizer: Literal["adamw", "sgd", "muon"] = _about(
+    optimizer: Literal["adamw", "sgd", "muon"] = about(
         "adamw, sgd (Nesterov) or muon (orthogonal steps of filters, AdamW for the rest: fewest steps)", "adamw"
     )
-    lr0: float = _about("learning rate after the warm-up; 0: 0.001 for adamw and muon, 0.01 for sgd", 0.0, low=0.0)
-    momentum: float | None = _about(
+    lr0: float = about("learning rate after the warm-up; 0: 0.001 for adamw and muon, 0.01 for sgd", 0.0, low=0.0)
+    momentum: float | None = about(
         "momentum of sgd and muon, first beta of adamw; none: 0.937, 0.95, 0.9", None, low=0.0, high=0.9999
     )
-    weight_decay: float | None = _about(
+    weight_decay: float | None = about(
         "decay of weights, never of biases and norms; none: 0.0005 for sgd, 0.01 for adamw and muon", None, low=0.0
     )
     lr_scale: Mapping[str, float] = _mapping_about("factors of lr0 for parts of the network, as backbone:0.1,neck:0.5")
-    accumulate: int = _about("batches whose gradients make one step; their mean is taken", 1, low=1)
-    clip: float = _about("largest norm of a step's gradient; 0: no limit", 10.0, low=0.0)
+    accumulate: int = about("batches whose gradients make one step; their mean is taken", 1, low=1)
+    clip: float = about("largest norm of a step's gradient; 0: no limit", 10.0, low=0.0)
 
     @property
     def base_lr(self) -> float:
@@ -140,69 +135,69 @@ class OptimizerConfig(Stage):
 class ScheduleConfig(Stage):
     """How long, and how the learning rate moves."""
 
-    epochs: int = _about("passes over the pictures", 100, low=1)
-    time: float = _about("minutes that the run may take instead of epochs; 0: no limit", 0.0, low=0.0)
-    schedule: Literal["cosine", "linear", "constant"] = _about("form of the decay", "cosine")
-    lr_final: float = _about("learning rate at the end, as a share of lr0", 0.01, low=0.0, high=1.0)
-    warmup_epochs: float = _about("epochs in which the learning rate rises", 3.0, low=0.0)
-    warmup_share: float = _about("the warm-up takes at most this share of all steps", 0.1, low=0.0, high=0.9)
-    plain_share: float = _about("share of the steps, at the end, without mosaic and mixup", 0.1, low=0.0, high=1.0)
-    patience: int = _about("stop after so many epochs without a better AP; 0: never", 0, low=0)
+    epochs: int = about("passes over the pictures", 100, low=1)
+    time: float = about("minutes that the run may take instead of epochs; 0: no limit", 0.0, low=0.0)
+    schedule: Literal["cosine", "linear", "constant"] = about("form of the decay", "cosine")
+    lr_final: float = about("learning rate at the end, as a share of lr0", 0.01, low=0.0, high=1.0)
+    warmup_epochs: float = about("epochs in which the learning rate rises", 3.0, low=0.0)
+    warmup_share: float = about("the warm-up takes at most this share of all steps", 0.1, low=0.0, high=0.9)
+    plain_share: float = about("share of the steps, at the end, without mosaic and mixup", 0.1, low=0.0, high=1.0)
+    patience: int = about("stop after so many epochs without a better AP; 0: never", 0, low=0)
 
 
 @dataclass(frozen=True)
 class EmaConfig(Stage):
     """The mean of the weights over the last steps, which is what is measured and exported."""
 
-    ema: bool = _about("keep the mean of the weights", True)
-    ema_decay: float = _about("largest decay of the mean", 0.9999, low=0.0, high=0.999999)
-    ema_share: float = _about("the mean reaches back over at most this share of all steps", 0.05, low=0.0, high=1.0)
+    ema: bool = about("keep the mean of the weights", True)
+    ema_decay: float = about("largest decay of the mean", 0.9999, low=0.0, high=0.999999)
+    ema_share: float = about("the mean reaches back over at most this share of all steps", 0.05, low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
 class ValidateConfig(Stage):
     """How the network is measured while it trains."""
 
-    val_every: int = _about("measure every so many epochs; 0: at the end only", 1, low=0)
-    val_images: int = _about("measure on at most so many pictures, spread evenly; 0: all", 0, low=0)
-    val_conf: float = _about("detections below this score are left out", 0.001, low=0.0, high=1.0)
-    val_iou: float = _about("a box is suppressed by a better one above this IoU", 0.7, low=0.0, high=1.0)
+    val_every: int = about("measure every so many epochs; 0: at the end only", 1, low=0)
+    val_images: int = about("measure on at most so many pictures, spread evenly; 0: all", 0, low=0)
+    val_conf: float = about("detections below this score are left out", 0.001, low=0.0, high=1.0)
+    val_iou: float = about("a box is suppressed by a better one above this IoU", 0.7, low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
 class RuntimeConfig(Stage):
     """Where it runs and what it writes."""
 
-    device: str = _about("cpu, cuda, cuda:1 ...; auto: a GPU where there is one", "auto")
-    threads: int = _about("threads of the network on a CPU; 0: all cores", 0, low=0)
-    seed: int = _about("the same seed gives the same run", 0, low=0, high=2**31 - 1)
-    amp: Literal["auto", "off", "bf16", "fp16"] = _about("half precision; auto: on GPUs only", "auto")
-    channels_last: bool = _about("lay pictures out as NHWC", False)
-    compile: bool = _about("run the network through torch.compile", False)
-    sync_bn: bool = _about("batch norm over the batches of all processes", False)
-    project: str = _about("folder of all runs", "runs/train")
-    name: str = _about("name of the run; a number is added rather than writing over another", "run")
-    resume: str = _about("go on with this run: its folder or last checkpoint", "")
-    save_minutes: float = _about("write the last checkpoint at least so often", 10.0, low=0.0)
-    save_every: int = _about("keep a checkpoint every so many epochs; 0: none but last and best", 0, low=0)
-    tensorboard: bool = _about("write TensorBoard's files too", False)
-    plots: bool = _about("draw losses, curves and samples as PNG", True)
+    device: str = about("cpu, cuda, cuda:1 ...; auto: a GPU where there is one", "auto")
+    threads: int = about("threads of the network on a CPU; 0: all cores", 0, low=0)
+    seed: int = about("the same seed gives the same run", 0, low=0, high=2**31 - 1)
+    amp: Literal["auto", "off", "bf16", "fp16"] = about("half precision; auto: on GPUs only", "auto")
+    channels_last: bool = about("lay pictures out as NHWC", False)
+    compile: bool = about("run the network through torch.compile", False)
+    sync_bn: bool = about("batch norm over the batches of all processes", False)
+    project: str = about("folder of all runs", "runs/train")
+    name: str = about("name of the run; a number is added rather than writing over another", "run")
+    resume: str = about("go on with this run: its folder or last checkpoint", "")
+    save_minutes: float = about("write the last checkpoint at least so often", 10.0, low=0.0)
+    save_every: int = about("keep a checkpoint every so many epochs; 0: none but last and best", 0, low=0)
+    tensorboard: bool = about("write TensorBoard's files too", False)
+    plots: bool = about("draw losses, curves and samples as PNG", True)
 
 
 @dataclass(frozen=True)
 class TeacherConfig(Stage):
     """A trained model that the network learns from; any ONNX file that the runtime runs."""
 
-    teacher: str = _about("an ONNX file that teaches", "")
-    teacher_lessons: Literal["auto", "labels", "cells", "both"] = _about(
+    teacher: str = about("an ONNX file that teaches", "")
+    teacher_lessons: Literal["auto", "labels", "cells", "both"] = about(
         "labels: its detections are targets where nothing is labelled; cells: scores and boxes of every cell follow its "
         "own; auto: both where its cells are the network's",
         "auto",
     )
-    teacher_score: float = _about("its detections above this are targets", 0.4, low=0.0, high=1.0)
-    teacher_doubt: float = _about("those from this on are neither target nor background", 0.2, low=0.0, high=1.0)
-    teacher_overlap: float = _about("a detection that overlaps a label more is that label", 0.5, low=0.0, high=1.0)
-    teacher_gain: float = _about("weight of the lessons by cells", 1.0, low=0.0)
+    teacher_score: float = about("its detections above this are targets", 0.4, low=0.0, high=1.0)
+    teacher_doubt: float = about("those from this on are neither target nor background", 0.2, low=0.0, high=1.0)
+    teacher_overlap: float = about("a detection that overlaps a label more is that label", 0.5, low=0.0, high=1.0)
+    teacher_gain: float = about("weight of the lessons by cells", 1.0, low=0.0)
     teacher_classes: Mapping[str, str] = _mapping_about("its name of a class where it differs, as motorbike:motorcycle")
 
 

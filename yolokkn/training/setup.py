@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,25 +132,20 @@ def read_spec(checkpoint: Checkpoint, name: str) -> ModelSpec:
         raise ModelError(f"{name}: its manifest must describe a network: {error}") from error
 
 
-def make_spec(stage: ModelConfig, task: str, train: Dataset, given: Given) -> ModelSpec:
+def make_spec(
+    stage: ModelConfig, task: str, given: Given, class_names: Sequence[str] = ("any",), num_keypoints: int = 1
+) -> ModelSpec:
     """Describe the network: the preset's or checkpoint's, for the classes and keypoints of the data.
 
     Raises:
-        DataError: The task needs keypoints, and the data has none.
-        ValueError: There is no such preset, or it has no anchors to fit.
+        ValueError: There is no such preset, it does not do the task or take the size, or it has no anchors to fit.
     """
     values: dict[str, Any] = {} if stage.imgsz is None else {"imgsz": stage.imgsz}
-    if "pose" not in task:
-        values["keypoint_shape"] = None
-    else:
-        if not train.num_keypoints:
-            raise DataError(f"train: task {task} needs data with keypoints, and this has none")
-        values["keypoint_shape"] = (train.num_keypoints, 3)
+    values["keypoint_shape"] = (num_keypoints, 3) if "pose" in task else None
     described = given.network
     if described is not None:
         spec = read_spec(described, Path(stage.model).name)
-        changes = {**values, "class_names": train.class_names, "task": task}
-        spec = ModelSpec.from_dict({**spec.to_dict(), **changes})
+        spec = ModelSpec.from_dict({**spec.to_dict(), **values, "class_names": tuple(class_names), "task": task})
     else:
         known = presets()
         if stage.model not in known:
@@ -158,13 +153,17 @@ def make_spec(stage: ModelConfig, task: str, train: Dataset, given: Given) -> Mo
                 f"train: model must be a checkpoint (.safetensors) or one of {', '.join(known)}, got "
                 f"{stage.model!r}{did_you_mean(stage.model, known)}"
             )
-        spec = known[stage.model](train.class_names, task, **values)
-    if stage.anchors == "kmeans" and given.resumed is None:
-        if spec.anchors is None:
-            raise ValueError(f"train: anchors must be preset for {stage.model}, which has no anchors")
-        fit = kmeans_anchors(train, sum(map(len, spec.anchors)), imgsz=spec.imgsz)
-        spec = dataclasses.replace(spec, anchors=fit.levels(len(spec.anchors)))
+        spec = known[stage.model](tuple(class_names), task, **values)
+    if stage.anchors == "kmeans" and spec.anchors is None:
+        raise ValueError(f"train: anchors must be preset for {stage.model}, which has no anchors")
     return spec
+
+
+def fit_anchors(spec: ModelSpec, train: Dataset) -> ModelSpec:
+    """Return the description with as many anchors as it has, fitted to the data."""
+    levels = spec.anchors or ()
+    fit = kmeans_anchors(train, sum(map(len, levels)), imgsz=spec.imgsz)
+    return dataclasses.replace(spec, anchors=fit.levels(len(levels)))
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> tuple[int, list[str]]:
@@ -225,11 +224,16 @@ def build_parts(
         raise ValueError(f"train: batch must be a multiple of the {world.size} processes, got {config.data.batch}")
     given = Given.read(config.model) if resumed is None else Given(resumed=resumed)
     task = find_task(config.model, given)
+    make_spec(config.model, task, given)  # what is wrong with the network is said before minutes go into the data
     data = open_data(config, task)
     say(data.train.report.text(limit=3))
     if data.val is not None:
         say(data.val.report.text(limit=3))
-    spec = make_spec(config.model, task, data.train, given)
+    if "pose" in task and not data.train.num_keypoints:
+        raise DataError(f"train: task {task} needs data with keypoints, and this has none")
+    spec = make_spec(config.model, task, given, data.train.class_names, data.train.num_keypoints)
+    if config.model.anchors == "kmeans" and resumed is None:
+        spec = fit_anchors(spec, data.train)
     network = make_network(config, spec, given, say)
     seed_everything(runtime.seed, world.rank)
     loss = build_loss(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 
+from yolokkn.configuration import about
+
 _SHARES = ("mosaic", "mosaic9", "mixup", "copy_paste", "flip_lr", "flip_ud", "blur", "noise", "jpeg", "min_visible")
 
 
@@ -12,57 +14,39 @@ _SHARES = ("mosaic", "mosaic9", "mixup", "copy_paste", "flip_lr", "flip_ud", "bl
 class AugmentConfig:
     """How much pictures are changed in training. Shares are probabilities, 0 to 1.
 
-    Attributes:
-        mosaic: Share of pictures made of four (with three others at random).
-        mosaic9: Share of the mosaics that are made of nine.
-        zoom: Size of a mosaic's pictures, times `scale`'s factor: 1 shows them as large as alone and cut, 0.5 all of them
-            whole; smaller objects, and more of them, teach small networks faster.
-        mixup: Share of pictures blended with another.
-        copy_paste: Share of pictures that get objects of another picture by their masks; for data with masks only (the
-            tasks segment and segment-pose).
-        degrees: Rotation, up to this many degrees either way.
-        translate: Shift, up to this part of the sides either way.
-        scale: Size, factor 1 - scale to 1 + scale.
-        shear: Up to this many degrees either way.
-        perspective: Up to this much in the matrix's last row; 0.0005 is strong.
-        hsv_h: Hue turns by up to this part of the circle.
-        hsv_s: Saturation times 1 - hsv_s to 1 + hsv_s.
-        hsv_v: Brightness times 1 - hsv_v to 1 + hsv_v.
-        flip_lr: Share mirrored left to right.
-        flip_ud: Share turned upside down.
-        blur: Share blurred a little.
-        noise: Share with some noise.
-        jpeg: Share compressed as JPEG of quality 40 to 90.
-        min_box_px: Boxes with a shorter side go, but for ignored ones.
-        min_visible: Boxes of which less than this part is left go, but for ignored ones.
-        pad_value: What surrounds pictures.
+    `yolokkn train --help` lists what each field means.
 
     Example:
         >>> AugmentConfig(mosaic=0.5, flip_lr=0.3).unmixed().mosaic
         0.0
     """
 
-    mosaic: float = 1.0
-    mosaic9: float = 0.0
-    zoom: float = 1.0
-    mixup: float = 0.0
-    copy_paste: float = 0.0
-    degrees: float = 0.0
-    translate: float = 0.1
-    scale: float = 0.5
-    shear: float = 0.0
-    perspective: float = 0.0
-    hsv_h: float = 0.015
-    hsv_s: float = 0.7
-    hsv_v: float = 0.4
-    flip_lr: float = 0.5
-    flip_ud: float = 0.0
-    blur: float = 0.01
-    noise: float = 0.01
-    jpeg: float = 0.01
-    min_box_px: float = 2.0
-    min_visible: float = 0.1
-    pad_value: int = 114
+    mosaic: float = about("share of pictures made of four, with three others at random", 1.0)
+    mosaic9: float = about("share of the mosaics that are made of nine", 0.0)
+    zoom: float = about(
+        "size of a mosaic's pictures, times scale's factor: 1 cuts them, 0.5 shows all of them whole",
+        1.0,
+    )
+    mixup: float = about("share of pictures blended with another", 0.0)
+    copy_paste: float = about(
+        "share of pictures that get objects of another by their masks; tasks with masks only", 0.0
+    )
+    degrees: float = about("rotation, up to so many degrees either way", 0.0)
+    translate: float = about("shift, up to this part of the sides either way", 0.1)
+    scale: float = about("size, factor 1 - scale to 1 + scale", 0.5)
+    shear: float = about("up to so many degrees either way", 0.0)
+    perspective: float = about("up to so much in the matrix's last row; 0.0005 is strong", 0.0)
+    hsv_h: float = about("hue turns by up to this part of the circle", 0.015)
+    hsv_s: float = about("saturation times 1 - hsv_s to 1 + hsv_s", 0.7)
+    hsv_v: float = about("brightness times 1 - hsv_v to 1 + hsv_v", 0.4)
+    flip_lr: float = about("share mirrored left to right", 0.5)
+    flip_ud: float = about("share turned upside down", 0.0)
+    blur: float = about("share blurred a little", 0.01)
+    noise: float = about("share with some noise", 0.01)
+    jpeg: float = about("share compressed as JPEG of quality 40 to 90", 0.01)
+    min_box_px: float = about("boxes with a shorter side go, but for ignored ones", 2.0)
+    min_visible: float = about("boxes of which less than this part is left go, but for ignored ones", 0.1)
+    pad_value: int = about("what surrounds pictures", 114)
 
     def __post_init__(self) -> None:
         for field in fields(self):
