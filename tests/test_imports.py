@@ -47,6 +47,7 @@ HEAVY = {
     "rich": ("yolokkn.cli",),
     "matplotlib": ("yolokkn.plotting",),
     "yaml": ("yolokkn.safe_yaml", "yolokkn.data", "yolokkn.training", "yolokkn.cli"),
+    "optuna": ("yolokkn.evaluation.mot_tune",),
     "onnx": (),
     "safetensors": (),
     "pycocotools": (),

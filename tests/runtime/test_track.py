@@ -39,6 +39,14 @@ def test_a_loaded_model_takes_thresholds_and_the_tracker_its_settings(content):
     assert model.options.score_threshold == 0.25
 
 
+def test_a_tracker_from_a_file(content, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("tracker_type: bytetrack\nnew_track_thresh: 0.99\ngmc_method: none\n")
+    for settings, started in (({}, False), ({"new_track_thresh": 0.2}, True)):  # what is said here wins
+        run = yolokkn.track(PICTURES, model=content, tracker=str(file), **settings)
+        assert any((tracks.track_ids >= 0).any() for _, tracks in run) == started
+
+
 def test_a_tracker_of_ones_own(content):
     tracker = tracking.create("sort", score_threshold=0.05, min_hits=1)
     ids = [tracks.track_ids.tolist() for _, tracks in yolokkn.track(PICTURES, model=content, tracker=tracker)]

@@ -14,6 +14,7 @@ VERBS = {
     "predict": "detect objects in pictures or a video",
     "train": "train a network on labelled pictures",
     "evaluate": "measure a model's accuracy on labelled data (coco, voc), or tracks (mot)",
+    "tune": "search a tracker's settings on labelled sequences",
     "export": "write a checkpoint as an ONNX file, proven equal",
     "info": "say what a model file is; without one, list the models that come with the package",
     "data": "check or preview labelled pictures, fit anchors to them, draw a toy set",

@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
         for token in argv:
             written = re.fullmatch(r"([A-Za-z][\w-]*)=(.*)", token, re.DOTALL)
             key = written[1].replace("_", "-") if written else ""
-            if written and key in options:
+            if written and key in options and not self._takes_pairs(out, options):
                 out.append(f"--{key}={written[2]}")
             elif written and not self._is_value(out, options):
                 self.error(self._unknown(written[1]))
@@ -70,6 +70,12 @@ class Parser(argparse.ArgumentParser):
                 out.append(token)
         self._refuse_repeats(out, options)
         return out
+
+    @staticmethod
+    def _takes_pairs(out: list[str], options: dict[str, argparse.Action]) -> bool:
+        """Tell whether the next token is the value of an option whose values are NAME=VALUE themselves."""
+        action = options.get(out[-1][2:]) if out and out[-1].startswith("--") else None
+        return action is not None and "=" in str(action.metavar)
 
     @staticmethod
     def _is_flag(token: str, options: dict[str, argparse.Action]) -> bool:

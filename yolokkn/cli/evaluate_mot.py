@@ -9,7 +9,13 @@ from pathlib import Path
 
 from yolokkn import tracking
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
-from yolokkn.cli.tracker_options import add_thinning_options, add_tracker_options, asked_settings, asked_thinning
+from yolokkn.cli.tracker_options import (
+    add_thinning_options,
+    add_tracker_options,
+    asked_settings,
+    asked_thinning,
+    take_tracker_file,
+)
 from yolokkn.evaluation.mot import RULES, MotMetrics, evaluate_mot
 from yolokkn.evaluation.mot_rerun import load_labelled, measure_tracker
 from yolokkn.files import refuse_existing, write_atomically
@@ -83,6 +89,7 @@ def measure(args: argparse.Namespace) -> MotMetrics:
         return evaluate_mot(args.gt, args.results, rules=args.rules)
     if args.interpolate is not None and args.interpolate < 0:
         raise ValueError(f"--interpolate must be 0 or more, got {args.interpolate}")
+    take_tracker_file(args)
     asked = asked_settings(args)
     tracking.create(args.tracker, **asked)
     return measure_tracker(

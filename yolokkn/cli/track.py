@@ -10,7 +10,7 @@ from yolokkn import tracking
 from yolokkn.cli.arguments import EXIT_CODES, Parser, run_verb
 from yolokkn.cli.frames import add_frame_options, run_frames
 from yolokkn.cli.track_detections import DETECTION_OPTIONS, add_detection_options, refuse_unused, run_detections
-from yolokkn.cli.tracker_options import add_tracker_options, asked_settings, settings
+from yolokkn.cli.tracker_options import add_tracker_options, asked_settings, settings, take_tracker_file
 from yolokkn.runtime.assets import tracker_settings as advised_settings
 from yolokkn.runtime.camera_motion import METHODS, CameraMotionEstimator
 from yolokkn.runtime.sources import DEFAULT_FRAME_RATE
@@ -56,6 +56,9 @@ def main(argv: Sequence[str]) -> int:
 
 def run(args: argparse.Namespace, parser: Parser) -> int:
     """Track detections from a file, or frames through a model."""
+    camera = take_tracker_file(args)
+    if camera is not None and args.gmc_method == "auto" and not args.detections:
+        args.gmc_method = camera
     advised = {} if args.detections else advised_settings(args.model, args.tracker)
     asked = {**advised, **asked_settings(args)}
 

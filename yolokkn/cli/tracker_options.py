@@ -15,7 +15,10 @@ from yolokkn.evaluation.mot_rerun import Thinning, keep_all, keep_by_chance, kee
 def add_tracker_options(group: argparse._ArgumentGroup) -> None:
     """Add --tracker, --class-policy and every tracker's settings."""
     group.add_argument(
-        "--tracker", default="kkn", metavar="NAME", help=f"one of {', '.join(tracking.TRACKERS)} (default kkn)"
+        "--tracker",
+        default="kkn",
+        metavar="NAME",
+        help=f"one of {', '.join(tracking.TRACKERS)} (default kkn); or a file as bytetrack.yaml, with tracker_type and settings",
     )
     group.add_argument(
         "--class-policy",
@@ -25,6 +28,26 @@ def add_tracker_options(group: argparse._ArgumentGroup) -> None:
     )
     for name, (kind, text) in settings().items():
         group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=text)
+
+
+def take_tracker_file(args: argparse.Namespace) -> str | None:
+    """Put what a tracker's file says in the place of its name; what the command line says stays.
+
+    Returns:
+        How the camera's motion is measured, where the file says it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ConfigurationError: It is no tracker's file.
+    """
+    if not tracking.is_tracker_file(args.tracker):
+        return None
+    file = tracking.read_tracker_file(args.tracker)
+    args.tracker = file.name
+    for name, value in file.settings.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    return file.gmc_method
 
 
 def asked_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def track(
         model: A loaded model, or what `yolokkn.load` takes; None: the one that comes with the package. A model loaded here
             keeps scores from 0.1 on, since ByteTrack carries tracks on with weak detections; a model that you loaded keeps
             its own threshold, so load it with `score_threshold=0.1`, or give that here.
-        tracker: A name (one of `yolokkn.tracking.TRACKERS`) or an object with `update`.
+        tracker: A name (one of `yolokkn.tracking.TRACKERS`), a file as `bytetrack.yaml` (see
+            `yolokkn.tracking.read_tracker_file`), or an object with `update`.
         gmc_method: How the camera's motion is measured, for a camera that moves: "sparseOptFlow", "orb", "ecc" or "none";
             "auto": the first for BoT-SORT, none for others.
         save: Where results go: "out.mp4", "out.jsonl", "mot:out.txt" ...
@@ -103,6 +104,10 @@ def _run(
 ) -> Iterator[tuple[Frame, Detections]]:
     """Check the arguments now, open the source at the first `next`."""
     settings = {name: options.pop(name) for name in tracker_settings() & set(options)}
+    if isinstance(tracker, str) and tracking.is_tracker_file(tracker):
+        file = tracking.read_tracker_file(tracker)
+        tracker, settings = file.name, {**file.settings, **settings}
+        gmc_method = file.gmc_method if file.gmc_method is not None and gmc_method == "auto" else gmc_method
     if isinstance(tracker, str) and not isinstance(model, Model):
         settings = {**advised_settings(model, tracker), **settings}
     if settings and not isinstance(tracker, str):

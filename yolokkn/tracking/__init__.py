@@ -29,6 +29,7 @@ from yolokkn.tracking.settings import (
     OcSortSettings,
     SortSettings,
 )
+from yolokkn.tracking.tracker_files import TrackerFile, is_tracker_file, read_tracker_file
 from yolokkn.tracking.trackers import (
     SETTINGS,
     TRACK_STATES,
@@ -69,16 +70,19 @@ __all__ = [
     "SortSettings",
     "TrackRows",
     "Tracker",
+    "TrackerFile",
     "assign",
     "assign_pairs",
     "create",
     "fill_gaps",
     "find_detections",
+    "is_tracker_file",
     "read_cameras",
     "read_columns",
     "read_detections",
     "read_seqinfo",
     "read_sequence",
+    "read_tracker_file",
     "track_detections",
     "track_sequence",
     "write_rows",
