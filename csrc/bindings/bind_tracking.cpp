@@ -33,9 +33,24 @@ std::optional<CameraMotion> require_camera(const py::object& object) {
   return CameraMotion{m(0, 0), m(0, 1), m(0, 2), m(1, 0), m(1, 1), m(1, 2)};
 }
 
+// The fields of a yolokkn.types.Masks, or None.
+struct MaskArrays {
+  explicit MaskArrays(const py::object& masks) : given(!masks.is_none()) {
+    if (!given) return;
+    data = require<uint8_t>(masks.attr("data"), {kAny}, kUpdate, "masks.data");
+    crops = require<int32_t>(masks.attr("crops"), {kAny, 4}, kUpdate, "masks.crops");
+    const auto [h, w] = py::cast<std::pair<int64_t, int64_t>>(masks.attr("frame_hw"));
+    view = {{data_of<uint8_t>(data), static_cast<size_t>(data.size())}, matrix_of<int32_t>(crops), h, w};
+  }
+
+  bool given;
+  py::array data, crops;
+  MasksView view;
+};
+
 // The identities of the detections; with_classes: and the classes of their tracks.
 py::object update_(Tracker& tracker, py::object boxes, py::object scores, py::object class_ids, py::object timestamp_s,
-                   py::object camera, py::object embeddings, bool with_classes) {
+                   py::object camera, py::object embeddings, bool with_classes, py::object masks) {
   const auto box_array = require<float>(boxes, {kAny, 4}, kUpdate, "boxes");
   const py::ssize_t count = box_array.shape(0);
   const auto score_array = require<float>(scores, {count}, kUpdate, "scores");
@@ -50,6 +65,7 @@ py::object update_(Tracker& tracker, py::object boxes, py::object scores, py::ob
     embedding_array = require<float>(embeddings, {count, kAny}, kUpdate, "embeddings");
     frame.embeddings = matrix_of<float>(embedding_array);
   }
+  const MaskArrays mask_arrays(masks);
   py::array_t<int64_t> ids(count);
   FrameResult result{{ids.mutable_data(), static_cast<size_t>(count)}, {}};
   py::array_t<int32_t> classes;
@@ -59,6 +75,11 @@ py::object update_(Tracker& tracker, py::object boxes, py::object scores, py::ob
   }
   {
     py::gil_scoped_release nogil;
+    std::vector<MaskShape> shapes;
+    if (mask_arrays.given) {
+      shapes = mask_shapes(kUpdate, mask_arrays.view, frame.boxes);
+      frame.shapes = shapes;
+    }
     tracker.update(frame, result);
   }
   if (with_classes) return py::make_tuple(ids, classes);
@@ -175,9 +196,9 @@ std::unique_ptr<Tracker> make_kkn_(Fields fields, const TrackerTerms& terms) {
   fields.bytetrack(s)("second_thresh", s.second_thresh)("recover_thresh", s.recover_thresh)(
       "recover_buffer", s.recover_buffer)("growth", s.growth)("growth_floor", s.growth_floor)(
       "growth_limit", s.growth_limit)("age_penalty", s.age_penalty)("start_overlap", s.start_overlap)(
-      "duplicate_overlap", s.duplicate_overlap)("sure_thresh", s.sure_thresh)("position_noise", s.noise.position)(
-      "velocity_noise", s.noise.velocity)("measurement_noise", s.noise.measurement)("size_noise",
-                                                                                    s.noise.measured_size);
+      "duplicate_overlap", s.duplicate_overlap)("sure_thresh", s.sure_thresh)("mask_weight", s.mask_weight)(
+      "position_noise", s.noise.position)("velocity_noise", s.noise.velocity)("measurement_noise", s.noise.measurement)(
+      "size_noise", s.noise.measured_size);
   fields.finish();
   return make_kkn(s, terms);
 }
@@ -201,7 +222,7 @@ void bind_tracking(py::module_& module) {
   py::class_<Tracker>(module, "Tracker")
       .def("update", &update_, py::arg("boxes"), py::arg("scores"), py::arg("class_ids"),
            py::arg("timestamp_s") = py::none(), py::arg("camera") = py::none(), py::arg("embeddings") = py::none(),
-           py::arg("with_classes") = false)
+           py::arg("with_classes") = false, py::arg("masks") = py::none())
       .def("reset", &Tracker::reset, py::call_guard<py::gil_scoped_release>())
       .def("tracks", &tracks_)
       .def("save", &save_)

@@ -99,6 +99,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<float> boxes, scores, embeddings;
   std::vector<int32_t> class_ids;
   std::vector<int64_t> track_ids;
+  std::vector<yolokkn::MaskShape> shapes;
   for (int frame = 0; frame < 64 && !bytes.empty(); ++frame) {
     const size_t count = bytes.take<uint8_t>() % 48;
     boxes.resize(count * 4);
@@ -125,6 +126,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       embeddings.resize(count * 4);
       for (float& value : embeddings) value = bytes.number();
       view.embeddings = {embeddings.data(), static_cast<int64_t>(count), 4};
+    }
+    if (kind % 7 == 2) {
+      shapes.assign(count, {});
+      for (auto& shape : shapes) shape.rows.fill(bytes.take<uint16_t>());
+      view.shapes = shapes;
     }
     if (kind % 11 == 1) tracker->load(std::string(tracker->save()));
     tracker->update(view, {track_ids, {}});

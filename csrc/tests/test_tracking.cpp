@@ -134,6 +134,7 @@ struct Scene {
   std::vector<int64_t> track_ids;
   std::vector<int32_t> classes;
   std::vector<float> embeddings;
+  std::vector<MaskShape> shapes;
 
   FrameView view(std::optional<double> time_s = std::nullopt) const {
     const auto count = static_cast<int64_t>(scores.size());
@@ -211,6 +212,11 @@ void test_random_bits_leave_sane_tracks() {
       if (rng() % 2) {
         for (size_t i = 0; i < scene.scores.size() * 8; ++i) scene.embeddings.push_back(any_float(rng));
         frame.embeddings = {scene.embeddings.data(), static_cast<int64_t>(scene.scores.size()), 8};
+      }
+      if (rng() % 2) {
+        scene.shapes.resize(scene.scores.size());
+        for (MaskShape& shape : scene.shapes) shape.rows.fill(static_cast<uint16_t>(rng()));
+        frame.shapes = scene.shapes;
       }
       tracker->update(frame, scene.result());
       for (const LiveTrack& track : tracker->tracks()) {

@@ -27,44 +27,29 @@ void load_direction(Vector& into, std::span<const float> embedding) {
   normalise(into);
 }
 
-struct AppearanceMotion {
-  struct State {
-    KalmanState filter;
-    Vector appearance;  // of length 1, or empty
+// What a track looks like: the running mean of its detections' directions.
+struct Appearance {
+  Vector direction;  // of length 1, or empty
 
-    template <typename Archive>
-    friend void exchange(Archive& archive, State& s) {
-      exchange(archive, s.filter);
-      exchange_all(archive, s.appearance);
-    }
-  };
-
-  FilterMotion<SizeModel> filter;
-
-  State start(const Seen& seen) const {
-    State s{filter.start(seen), {}};
-    load_direction(s.appearance, seen.embedding);
-    return s;
-  }
-  void predict(State& s, double dt, bool lost) const noexcept { filter.predict(s.filter, dt, lost); }
-  void move(State& s, const CameraMotion& motion) const noexcept { filter.move(s.filter, motion); }
-  CornerBox box(const State& s) const noexcept { return filter.box(s.filter); }
-
-  void correct(State& s, const Seen& seen) const {
-    filter.correct(s.filter, seen);
+  void see(const Seen& seen) {
     if (seen.embedding.empty()) return;
     Vector fresh;
     load_direction(fresh, seen.embedding);
     if (fresh.empty()) return;
-    if (s.appearance.size() == fresh.size()) {
-      for (size_t i = 0; i < fresh.size(); ++i) fresh[i] = kKeep * s.appearance[i] + (1.0 - kKeep) * fresh[i];
+    if (direction.size() == fresh.size()) {
+      for (size_t i = 0; i < fresh.size(); ++i) fresh[i] = kKeep * direction[i] + (1.0 - kKeep) * fresh[i];
       normalise(fresh);
     }
-    s.appearance = std::move(fresh);
+    direction = std::move(fresh);
+  }
+
+  template <typename Archive>
+  friend void exchange(Archive& archive, Appearance& a) {
+    exchange_all(archive, a.direction);
   }
 };
 
-class BotSort final : public ByteRounds<AppearanceMotion> {
+class BotSort final : public ByteRounds<FilterMotionWith<SizeModel, Appearance>> {
  public:
   BotSort(const BotSortSettings& settings, const TrackerTerms& terms)
       : ByteRounds(settings, terms),
@@ -78,7 +63,7 @@ class BotSort final : public ByteRounds<AppearanceMotion> {
     for (const int32_t row : rows) load_direction(directions_[static_cast<size_t>(row)], table_.seen(row).embedding);
     const auto cost = [&](const Item& track, int32_t row, double iou) {
       const double apart = 1.0 - (settings_.fuse_score ? iou * table_.share(row) : iou);
-      const Vector& own = track.motion.appearance;
+      const Vector& own = track.motion.trait.direction;
       const Vector& other = directions_[static_cast<size_t>(row)];
       if (own.empty() || own.size() != other.size() || 1.0 - iou > proximity_thresh_) return apart;
       const double unlike = (1.0 - dot(own, other)) * 0.5;

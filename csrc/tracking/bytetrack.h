@@ -25,7 +25,7 @@ class ByteRounds : public TableTracker<Motion> {
     table_.begin(frame);
     this->split_rows(high_, low_, settings_.track_high_thresh, settings_.track_low_thresh);
     associate();
-    start_tracks();
+    this->start_free(high_, settings_.new_track_thresh);
     this->drop_unseen();
     this->drop_duplicates(kDuplicateCost);
     table_.write(result);
@@ -49,14 +49,6 @@ class ByteRounds : public TableTracker<Motion> {
     match_high(chosen_, high_, kTentativeCost);
     for (const int32_t index : chosen_) {
       if (this->track(index).row >= 0) table_.confirm(this->track(index));
-    }
-  }
-
-  void start_tracks() {
-    for (const int32_t row : high_) {
-      if (!table_.row_free(row) || table_.score(row) < settings_.new_track_thresh) continue;
-      table_.start(row);
-      if (table_.updates() == 1) table_.confirm(table_.tracks().back());
     }
   }
 

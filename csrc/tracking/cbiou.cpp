@@ -73,11 +73,7 @@ class CBiou final : public TableTracker<MeanMotion> {
       if (track.row >= 0 && track.state == TrackState::kTentative) table_.confirm(track);
       if (track.row < 0 && track.state == TrackState::kTracked) track.state = TrackState::kLost;
     }
-    for (const int32_t row : rows_) {
-      if (!table_.row_free(row) || table_.score(row) < settings_.new_track_thresh) continue;
-      table_.start(row);
-      if (table_.updates() == 1) table_.confirm(table_.tracks().back());
-    }
+    start_free(rows_, settings_.new_track_thresh);
     drop_unseen();
     table_.write(result);
   }

@@ -8,12 +8,26 @@ namespace {
 
 constexpr double kTentativeCost = 0.7;
 
-using Motion = FilterMotion<SizeModel>;
+// The mask that a track was last seen with; empty where there was none.
+struct LastMask {
+  MaskShape shape;
+
+  void see(const Seen& seen) noexcept {
+    if (seen.shape != nullptr && !seen.shape->empty()) shape = *seen.shape;
+  }
+
+  template <typename Archive>
+  friend void exchange(Archive& archive, LastMask& m) {
+    for (uint16_t& row : m.shape.rows) archive(row);
+  }
+};
+
+using Motion = FilterMotionWith<SizeModel, LastMask>;
 
 class Kkn final : public TableTracker<Motion> {
  public:
   Kkn(const KknSettings& settings, const TrackerTerms& terms)
-      : TableTracker(terms, settings.track_buffer, {SizeModel(settings.noise)}), settings_(settings) {}
+      : TableTracker(terms, settings.track_buffer, {{SizeModel(settings.noise)}}), settings_(settings) {}
 
  private:
   void do_update(const FrameView& frame, const FrameResult& result) override {
@@ -30,7 +44,7 @@ class Kkn final : public TableTracker<Motion> {
     select_tracks(chosen_, [](const Item& track) { return track.state != TrackState::kTentative; });
     match_high();
     select_tracks(chosen_, [](const Item& t) { return t.state == TrackState::kTracked && t.row < 0; });
-    table_.match_boxes(chosen_, low_, settings_.second_thresh, false);
+    match_low();
     keep_free(high_);
     recover();
     for (Item& track : table_.tracks()) {
@@ -49,11 +63,29 @@ class Kkn final : public TableTracker<Motion> {
   // anything.
   void match_high() {
     const auto cost = [&](const Item& track, int32_t row, double iou) {
-      const double likeness = settings_.fuse_score ? iou * table_.share(row) : iou;
+      const double overlap = with_mask(track, row, iou);
+      const double likeness = settings_.fuse_score ? overlap * table_.share(row) : overlap;
       return 1.0 - likeness / (1.0 + settings_.age_penalty * table_.missed(track));
     };
     const double least_iou = 1.0 - settings_.match_thresh;
     table_.match(chosen_, high_, least_iou, settings_.match_thresh, cost, [&](const Item& t) { return growth(t); });
+  }
+
+  void match_low() {
+    const auto cost = [&](const Item& track, int32_t row, double iou) { return 1.0 - with_mask(track, row, iou); };
+    const double most = settings_.second_thresh;
+    table_.match(chosen_, low_, 1.0 - most, most, cost, [](const Item&) { return Growth{}; });
+  }
+
+  // Where both have masks, these count beside the boxes: those of people who pass each other differ sooner.
+  double with_mask(const Item& track, int32_t row, double iou) const noexcept {
+    const auto shapes = table_.frame().shapes;
+    const double weight = settings_.mask_weight;
+    if (shapes.empty() || weight <= 0.0) return iou;
+    const MaskShape& own = track.motion.trait.shape;
+    const MaskShape& other = shapes[static_cast<size_t>(row)];
+    if (own.empty() || other.empty()) return iou;
+    return (1.0 - weight) * iou + weight * mask_iou(track.box, own, table_.box_of(row), other);
   }
 
   void recover() {
@@ -65,7 +97,7 @@ class Kkn final : public TableTracker<Motion> {
   }
 
   Growth growth(const Item& track) const noexcept {
-    const KalmanState& s = track.motion;
+    const KalmanState& s = track.motion.filter;
     const auto share = [&](size_t centre, size_t side) {
       const double unsure = std::sqrt(s.a[centre]) / s.x[side] - settings_.growth_floor;
       return std::clamp(settings_.growth * unsure, 0.0, settings_.growth_limit);
@@ -79,11 +111,8 @@ class Kkn final : public TableTracker<Motion> {
     if (high_.empty()) return;
     select_tracks(chosen_, [](const Item& track) { return track.state == TrackState::kTracked && track.row >= 0; });
     table_.for_covered(high_, chosen_, settings_.start_overlap, [&](size_t place) { high_[place] = -1; });
-    for (const int32_t row : high_) {
-      if (row < 0) continue;
-      table_.start(row);
-      if (table_.updates() == 1 || table_.score(row) >= settings_.sure_thresh) table_.confirm(table_.tracks().back());
-    }
+    std::erase(high_, -1);
+    start_free(high_, settings_.new_track_thresh, settings_.sure_thresh);
   }
 
   KknSettings settings_;

@@ -7,6 +7,7 @@
 
 #include "archive.h"
 #include "yolokkn/box_models.h"
+#include "yolokkn/mask_shape.h"
 
 namespace yolokkn {
 
@@ -16,6 +17,7 @@ struct Seen {
   double score = 0.0;
   double time = 0.0;                 // nominal frames
   std::span<const float> embedding;  // empty where there are none
+  const MaskShape* shape = nullptr;  // null where there are none
 };
 
 template <typename Archive>
@@ -49,6 +51,36 @@ struct FilterMotion {
   void correct(State& s, const Seen& seen) const noexcept { model.correct(s, model.measure(seen.box)); }
   void move(State& s, const CameraMotion& motion) const noexcept { model.move(s, motion); }
   CornerBox box(const State& s) const noexcept { return model.box(s); }
+};
+
+// The same, and something else that each detection tells about a track: `trait.see(seen)`.
+template <typename Model, typename Trait>
+struct FilterMotionWith {
+  struct State {
+    KalmanState filter;
+    Trait trait;
+
+    template <typename Archive>
+    friend void exchange(Archive& archive, State& s) {
+      exchange(archive, s.filter);
+      exchange(archive, s.trait);
+    }
+  };
+
+  FilterMotion<Model> filter;
+
+  State start(const Seen& seen) const {
+    State s{filter.start(seen), {}};
+    s.trait.see(seen);
+    return s;
+  }
+  void predict(State& s, double dt, bool lost) const noexcept { filter.predict(s.filter, dt, lost); }
+  void correct(State& s, const Seen& seen) const {
+    filter.correct(s.filter, seen);
+    s.trait.see(seen);
+  }
+  void move(State& s, const CameraMotion& motion) const noexcept { filter.move(s.filter, motion); }
+  CornerBox box(const State& s) const noexcept { return filter.box(s.filter); }
 };
 
 // The last few observations of a track, oldest first: centre, width and height.

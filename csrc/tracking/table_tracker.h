@@ -46,6 +46,17 @@ class TableTracker : public Tracker {
     std::erase_if(rows, [&](int32_t row) { return !table_.row_free(row); });
   }
 
+  // Starts a track for each row that is left, of this score or more; confirmed at once in the first update, or where
+  // the score is sure.
+  void start_free(std::span<const int32_t> rows, double least_score,
+                  double sure_score = std::numeric_limits<double>::infinity()) {
+    for (const int32_t row : rows) {
+      if (!table_.row_free(row) || table_.score(row) < least_score) continue;
+      table_.start(row);
+      if (table_.updates() == 1 || table_.score(row) >= sure_score) table_.confirm(table_.tracks().back());
+    }
+  }
+
   // Ends tracks that were not seen now: the tentative at once, the lost when they are too old.
   void drop_unseen() {
     table_.keep_if([&](const Item& track) {

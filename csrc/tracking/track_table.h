@@ -214,7 +214,8 @@ class TrackTable {
   Seen seen(int32_t row) const noexcept {
     const auto columns = static_cast<size_t>(frame_.embeddings.cols);
     return {box_of(row), score(row), now(),
-            columns == 0 ? std::span<const float>() : std::span<const float>(frame_.embeddings.row(row), columns)};
+            columns == 0 ? std::span<const float>() : std::span<const float>(frame_.embeddings.row(row), columns),
+            frame_.shapes.empty() ? nullptr : &frame_.shapes[static_cast<size_t>(row)]};
   }
 
   void start(int32_t row) {

@@ -1,11 +1,12 @@
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from yolokkn.runtime.pipeline import Pipeline, PipelineConfig
-from yolokkn.types import Detections, Frame, Tracks
+from yolokkn.types import Detections, Frame, Masks, Tracks
 
 
 class Frames:
@@ -63,6 +64,24 @@ def one_box(image, gate):
 
 def no_thread_is_left():
     return not [t for t in threading.enumerate() if t.name.startswith("yolokkn-")]
+
+
+@pytest.mark.parametrize("takes_masks", [True, False])
+def test_masks_go_to_the_trackers_that_take_them(takes_masks):
+    class Masked(Counter):
+        def update(self, boxes, scores, class_ids, timestamp_s=None, **told):
+            assert ("masks" in told) == takes_masks
+            assert not takes_masks or told["masks"].frame_hw == (4, 4)
+            return super().update(boxes, scores, class_ids, timestamp_s)
+
+    def masked(image, gate):
+        found = one_box(image, gate)
+        return replace(found, masks=Masks(np.ones(1, np.uint8), np.array([[0, 0, 1, 1]], np.int32), (4, 4)))
+
+    tracker = Masked()
+    tracker.takes_masks = takes_masks
+    with Pipeline(Frames(3), masked, tracker=tracker) as pipeline:
+        assert len(list(pipeline)) == 3
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.geometry import Letterbox
+from yolokkn.types import Masks
 
 def letterbox(
     image: np.ndarray,
@@ -114,6 +115,7 @@ class Tracker:
         camera: np.ndarray | None = None,
         embeddings: np.ndarray | None = None,
         with_classes: bool = False,
+        masks: Masks | None = None,
     ) -> Any: ...
     def reset(self) -> None: ...
     def tracks(self) -> tuple[np.ndarray, ...]: ...

@@ -280,11 +280,13 @@ class Pipeline:
         wait_ms = max(age_ms - sum(result.timing_ms.values()), 0.0)  # in queues, and for a turn at the network
         timing = {"decode": done.decode_ms, "wait": wait_ms, **result.timing_ms}
         if self._tracker is not None:
-            told = {}
+            told: dict[str, Any] = {}
             if self._camera is not None:
                 started = time.perf_counter()
                 told["camera"] = self._camera.update(done.frame.image, result.boxes)
                 timing["camera"] = (time.perf_counter() - started) * 1e3
+            if result.masks is not None and getattr(self._tracker, "takes_masks", False):
+                told["masks"] = result.masks
             started = time.perf_counter()
             time_s = done.frame.timestamp_s if self._source.has_timestamps else None
             track_ids = self._tracker.update(result.boxes, result.scores, result.class_ids, time_s, **told)

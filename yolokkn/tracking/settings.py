@@ -176,6 +176,7 @@ class KknSettings(ByteTrackSettings):
         start_overlap: None starts where a confirmed track was seen with a larger IoU than this.
         duplicate_overlap: Of a seen and a lost track with a larger IoU than this, the younger one ends.
         sure_thresh: A detection of this score or more starts a confirmed track at once.
+        mask_weight: Where detections have masks, weight of the masks' IoU beside the boxes'.
         position_noise: Standard deviation of a centre's motion in a nominal frame, as a share of the side.
         velocity_noise: Of the change of its velocity.
         measurement_noise: Of a measured centre.
@@ -194,6 +195,7 @@ class KknSettings(ByteTrackSettings):
     start_overlap: float = _within(0.6)
     duplicate_overlap: float = _within(0.9)
     sure_thresh: float = _within(0.8, 0.0, 2.0)
+    mask_weight: float = _within(0.3)
     position_noise: float = _within(0.04, 1e-6, 10.0)
     velocity_noise: float = _within(0.00625, 1e-6, 10.0)
     measurement_noise: float = _within(0.06, 1e-6, 10.0)

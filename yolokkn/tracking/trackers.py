@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,9 +25,11 @@ from yolokkn.tracking.settings import (
     make_settings,
     nearest,
 )
+from yolokkn.types import Masks
 
 _MAGIC = b"yolokkn tracker\0"
-_STATE_VERSION = 1
+_STATE_VERSION = 2
+_CHECKSUM_BYTES = 4
 TRACK_STATES = ("tentative", "tracked", "lost")
 
 
@@ -75,6 +78,7 @@ class Tracker:
 
     name: str = ""
     settings_type: Any = object
+    takes_masks: bool = False  # whether `update` makes use of them
 
     def __init__(self, settings: Any = None, *, frame_rate: float = 30.0, class_policy: ClassPolicy = "strict") -> None:
         owner = type(self).__name__
@@ -95,6 +99,7 @@ class Tracker:
         *,
         camera: np.ndarray | None = None,
         embeddings: np.ndarray | None = None,
+        masks: Masks | None = None,
     ) -> np.ndarray:
         """Give the detections of the next frame their identities.
 
@@ -108,13 +113,14 @@ class Tracker:
                 none.
             embeddings: (N, D) float32 appearance vectors, of any length; those who look alike point the same way. Only
                 "botsort" asks for them.
+            masks: The detections' masks; only "kkn" asks for them.
 
         Returns:
             (N,) int64 track ids in the detections' order, from 1; -1 where a detection belongs to no confirmed track.
 
         Raises:
             TypeError: A dtype is wrong.
-            ValueError: A shape is wrong or an array is not C-contiguous.
+            ValueError: A shape is wrong or an array is not C-contiguous, or a mask leaves the frame.
 
         Example:
             >>> tracker = create("bytetrack")
@@ -124,13 +130,12 @@ class Tracker:
             >>> tracker.update(box + 2, np.array([0.8], np.float32), np.array([0], np.int32)).tolist()
             [1]
         """
-        if self.class_policy == "vote":
-            track_ids, self._class_ids = self._native.update(
-                boxes, scores, class_ids, timestamp_s, camera, embeddings, True
-            )
-            return track_ids
-        self._class_ids = class_ids
-        return self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings)
+        if masks is not None and not isinstance(masks, Masks):
+            raise TypeError(f"update: masks must be a Masks, got {type(masks).__name__}")
+        votes = self.class_policy == "vote"
+        found = self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings, votes, masks)
+        track_ids, self._class_ids = found if votes else (found, class_ids)
+        return track_ids
 
     @property
     def class_ids(self) -> np.ndarray:
@@ -155,7 +160,8 @@ class Tracker:
             "settings": asdict(self.settings),
         }
         head = json.dumps(values).encode()
-        return _MAGIC + len(head).to_bytes(4, "little") + head + self._native.save()
+        data = _MAGIC + len(head).to_bytes(4, "little") + head + self._native.save()
+        return data + zlib.crc32(data).to_bytes(_CHECKSUM_BYTES, "little")
 
     @staticmethod
     def from_bytes(data: bytes) -> Tracker:
@@ -168,6 +174,9 @@ class Tracker:
         try:
             if data[: len(_MAGIC)] != _MAGIC or head_end > len(data):
                 raise ValueError("it does not begin as one")
+            state, checksum = data[head_end:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+            if zlib.crc32(data[:-_CHECKSUM_BYTES]) != int.from_bytes(checksum, "little"):
+                raise ValueError("its checksum is another's")
             values = json.loads(data[len(_MAGIC) + 4 : head_end])
             if values["version"] != _STATE_VERSION:
                 raise ValueError(f"it is of version {values['version']}, not {_STATE_VERSION}")
@@ -179,7 +188,7 @@ class Tracker:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"from_bytes: data must be what to_bytes gave, but {error}") from None
-        made._native.load(data[head_end:])
+        made._native.load(state)
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -235,6 +244,7 @@ class Kkn(Tracker):
     """The project's own: ByteTrack's rounds, with boxes compared within what the filter is unsure of."""
 
     name = "kkn"
+    takes_masks = True
     settings_type = KknSettings
     settings: KknSettings
 

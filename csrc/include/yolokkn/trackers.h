@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "yolokkn/box_models.h"
+#include "yolokkn/mask_shape.h"
 #include "yolokkn/views.h"
 
 namespace yolokkn {
@@ -70,6 +71,7 @@ struct KknSettings : ByteTrackSettings {
   double start_overlap = 0.6;
   double duplicate_overlap = 0.9;
   double sure_thresh = 0.8;
+  double mask_weight = 0.3;
   SizeNoise noise = {0.04, 1.0 / 160.0, 0.06, 0.12};
 };
 
@@ -87,6 +89,7 @@ struct FrameView {
   std::optional<double> timestamp_s = std::nullopt;   // without one, a nominal frame has passed
   std::optional<CameraMotion> camera = std::nullopt;  // since the frame before
   MatrixView<const float> embeddings = {};            // (N, D) or nothing
+  std::span<const MaskShape> shapes = {};             // (N,) or nothing
 };
 
 // Where the results go; class_ids may be empty.

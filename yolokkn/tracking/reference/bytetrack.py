@@ -36,10 +36,6 @@ class ByteTrack(TableTracker):
         for t in tentative:
             if t.row >= 0:
                 self.confirm(t)
-        for r in self.free(high):
-            if self.scores[r] >= s.new_track_thresh:
-                track = self.start(r)
-                if self.updates == 1:
-                    self.confirm(track)
+        self.start_free(high, s.new_track_thresh)
         self.drop_unseen()
         self.drop_duplicates(DUPLICATE_COST)

@@ -80,9 +80,5 @@ class CBiou(TableTracker):
                 self.confirm(t)
             if t.row < 0 and t.state == TRACKED:
                 t.state = LOST
-        for r in self.free(rows):
-            if self.scores[r] >= s.new_track_thresh:
-                track = self.start(r)
-                if self.updates == 1:
-                    self.confirm(track)
+        self.start_free(rows, s.new_track_thresh)
         self.drop_unseen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,7 +13,9 @@ from yolokkn.tracking.reference.assignment import assign
 from yolokkn.tracking.reference.box_models import Model
 from yolokkn.tracking.reference.camera import Camera, grown
 from yolokkn.tracking.reference.clock import AGE_TOLERANCE, Clock
+from yolokkn.tracking.reference.mask_shapes import mask_shapes
 from yolokkn.tracking.settings import ClassPolicy
+from yolokkn.types import Masks
 
 TENTATIVE, TRACKED, LOST = 0, 1, 2
 COST_GRID = 1.5 * 2.0**12  # adding and subtracting it rounds to a multiple of 2**-40
@@ -27,6 +30,7 @@ class Seen:
     score: float
     time: float  # nominal frames
     embedding: np.ndarray | None = None  # (D,) float32
+    shape: np.ndarray | None = None  # (16, 16) bool
 
 
 class Motion(Protocol):
@@ -73,6 +77,43 @@ class FilterMotion:
     def box(self, state: Any) -> np.ndarray:
         """Return its box."""
         return self.model.box(state)
+
+
+@dataclass
+class FilterWith:
+    """A filter, and something else that detections tell about a track."""
+
+    filter: Any
+    trait: Any
+
+
+@dataclass(frozen=True)
+class FilterMotionWith:
+    """A Kalman filter and something else: `see` gives it after a detection, of what it was (None at first)."""
+
+    motion: FilterMotion
+    see: Callable[[Any, Seen], Any]
+
+    def start(self, seen: Seen) -> FilterWith:
+        """Return the state of a new track."""
+        return FilterWith(self.motion.start(seen), self.see(None, seen))
+
+    def predict(self, state: FilterWith, dt: float, lost: bool) -> None:
+        """Move the filter."""
+        self.motion.predict(state.filter, dt, lost)
+
+    def move(self, state: FilterWith, camera: Camera) -> None:
+        """Move the filter as the camera moved."""
+        self.motion.move(state.filter, camera)
+
+    def box(self, state: FilterWith) -> np.ndarray:
+        """Return the filter's box."""
+        return self.motion.box(state.filter)
+
+    def correct(self, state: FilterWith, seen: Seen) -> None:
+        """Correct the filter, and bring the rest up to date."""
+        self.motion.correct(state.filter, seen)
+        state.trait = self.see(state.trait, seen)
 
 
 class ClassVotes:
@@ -153,11 +194,13 @@ class TableTracker:
         *,
         camera: np.ndarray | None = None,
         embeddings: np.ndarray | None = None,
+        masks: Masks | None = None,
     ) -> np.ndarray:
         """See `yolokkn.tracking.Tracker.update`."""
         self.boxes: np.ndarray = boxes.astype(np.float64)
         self.scores: np.ndarray = scores.astype(np.float64)
         self.class_ids, self.embeddings = class_ids.copy(), embeddings
+        self.shapes = None if masks is None else mask_shapes(masks, boxes)
         self.taken = [False] * len(boxes)
         self.updates += 1
         with np.errstate(invalid="ignore"):
@@ -215,7 +258,8 @@ class TableTracker:
     def seen(self, row: int) -> Seen:
         """Return a detection as the motions take it."""
         embedding = None if self.embeddings is None else self.embeddings[row]
-        return Seen(self.boxes[row], float(self.scores[row]), self.clock.now, embedding)
+        shape = None if self.shapes is None else self.shapes[row]
+        return Seen(self.boxes[row], float(self.scores[row]), self.clock.now, embedding, shape)
 
     def correct(self, track: Track, row: int) -> None:
         """Give a detection to a track."""
@@ -265,6 +309,14 @@ class TableTracker:
     def free(self, rows: list[int]) -> list[int]:
         """Return the rows that belong to no track yet."""
         return [r for r in rows if not self.taken[r]]
+
+    def start_free(self, rows: list[int], least_score: float, sure_score: float = math.inf) -> None:
+        """Start a track for each row that is left, of this score or more; confirmed in the first update, or if it is sure."""
+        for r in self.free(rows):
+            if self.scores[r] >= least_score:
+                track = self.start(r)
+                if self.updates == 1 or self.scores[r] >= sure_score:
+                    self.confirm(track)
 
     def drop_unseen(self) -> None:
         """End tracks that were not seen now: the tentative at once, the lost when they are too old."""
