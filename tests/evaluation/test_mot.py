@@ -113,7 +113,7 @@ def write(folder: Path, seeds) -> Path:
 
 @pytest.mark.parametrize("rules", ["mot17", "mot20", "mot15"])
 def test_equal_to_trackeval(tmp_path, rules):
-    """The figures were written by TrackEval 1.3.0 from the same files; see `record_trackeval.py`."""
+    """The figures were written by TrackEval 1.3.0 from the same files; see `with_trackeval.py`."""
     recorded = json.loads(TRACKEVAL.read_text())[rules]
     write(tmp_path, [int(name[2:]) for name in recorded if name != "COMBINED"])
     found = evaluate_mot(tmp_path / "gt", tmp_path / "results", rules=rules).to_dict()["sequences"]

@@ -1,17 +1,20 @@
-"""Writes trackeval_figures.json; needs TrackEval (pip install trackeval==1.3.0) in an environment of its own.
+"""TrackEval as the oracle; needs it (pip install trackeval==1.3.0 pytest) in an environment of its own.
 
-PYTHONPATH=. python tests/evaluation/record_trackeval.py
+PYTHONPATH=. python tests/evaluation/with_trackeval.py                        writes trackeval_figures.json
+PYTHONPATH=. python tests/evaluation/with_trackeval.py GT RESULTS [RESULTS]   compares yolokkn with it on such folders
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from tests.evaluation.test_mot import TRACKEVAL, write
+from yolokkn.evaluation.mot import evaluate_mot
 
 LEFT_OUT = ("HOTA_TP", "HOTA_FN", "HOTA_FP", "OWTA", "RHOTA", "CLR_Frames", "MOTP_sum")
 
@@ -41,6 +44,21 @@ def measure(folder: Path, benchmark: str) -> dict[str, dict[str, object]]:
     return out
 
 
+def compare(truth: Path, results: Path) -> float:
+    """Return the largest difference of any figure of any sequence: shares, and counts, as they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "gt").symlink_to(truth.resolve())
+        (Path(folder) / "results").symlink_to(results.resolve())
+        wanted = measure(Path(folder), "MOT17")
+    found = evaluate_mot(truth, results).to_dict()["sequences"]
+    worst = 0.0
+    for name, row in wanted.items():
+        for key, value in row.items():
+            mine = found[name]["by_alpha"][key] if isinstance(value, list) else found[name][key]
+            worst = max(worst, float(np.abs(np.asarray(mine) - np.asarray(value)).max()))
+    return worst
+
+
 def main() -> None:
     """Record each set of rules."""
     recorded = {}
@@ -51,4 +69,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for given in sys.argv[2:]:
+        print(f"{given}: largest difference {compare(Path(sys.argv[1]), Path(given)):.2e}")
+    if len(sys.argv) < 2:
+        main()
