@@ -16,6 +16,7 @@ from yolokkn.tracking.mot_files import (
     MotRow,
     SequenceInfo,
     find_sequence_files,
+    format_rows,
     read_columns,
     read_detections,
     read_seqinfo,
@@ -115,9 +116,9 @@ class TrackRows:
         return len(self.frames)
 
     def to_text(self) -> str:
-        """Return MOTChallenge's lines: `frame,id,left,top,width,height,conf,-1,-1,-1`."""
-        lines = zip(self.frames.tolist(), self.ids.tolist(), self.places.tolist(), self.scores.tolist(), strict=True)
-        return "".join(f"{f},{i},{x:.3f},{y:.3f},{w:.3f},{h:.3f},{s:.6f},-1,-1,-1\n" for f, i, (x, y, w, h), s in lines)
+        """Return MOTChallenge's lines, as `format_rows` makes them."""
+        columns = (self.frames.tolist(), self.ids.tolist(), *self.places.T.tolist(), self.scores.tolist())
+        return format_rows(map(MotRow, *columns))
 
 
 def track_sequence(sequence: SequenceDetections, tracker: Any) -> TrackRows:
