@@ -132,9 +132,11 @@ class Tracker:
         """
         if masks is not None and not isinstance(masks, Masks):
             raise TypeError(f"update: masks must be a Masks, got {type(masks).__name__}")
-        votes = self.class_policy == "vote"
-        found = self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings, votes, masks)
-        track_ids, self._class_ids = found if votes else (found, class_ids)
+        if self.class_policy != "vote":
+            self._class_ids = class_ids
+            return self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings, False, masks)
+        found = self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings, True, masks)
+        track_ids, self._class_ids = found
         return track_ids
 
     @property
