@@ -7,8 +7,6 @@ import torch
 from yolokkn.data.batch import Targets
 from yolokkn.models.outputs import AnchorGrid, HeadOutputs, HeadSpec
 
-torch.set_num_threads(1)  # the tensors here are small: threads would only wait for one another
-
 ANCHORS = (((10, 13), (16, 30), (33, 23)), ((30, 61), (62, 45), (59, 119)), ((116, 90), (156, 198), (373, 326)))
 STRIDES = (8, 16, 32)
 

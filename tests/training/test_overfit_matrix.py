@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from tests.training.overfitting import SIDE, overfit
 from yolokkn.training.losses import LOSSES
@@ -17,14 +16,6 @@ NETWORKS = {  # the smallest of each family, narrowed where that leaves its stru
 }
 SIDES = {"yolov3-tiny": 64, "yolo-fastest-1.1": 64}  # yolov3 misses an object at 64 with darknet_revise
 MAX_STEPS = 240
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.slow

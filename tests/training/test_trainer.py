@@ -27,14 +27,6 @@ def toy(tmp_path_factory):
     return write_toy(folder, ToySet(num_train=8, num_val=2, scene=ToyScene(hw=(64, 64), max_objects=2)))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def config_of(toy, project, **values):
     return tiny_config(
         data=str(toy), project=str(project), model="yolovkkn2-p", imgsz=64, warmup_epochs=0,

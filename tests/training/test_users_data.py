@@ -7,7 +7,6 @@ import json
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from tests.data.files import write_instances, write_picture
 from tests.training.overfitting import ALONE, tiny_config
@@ -19,14 +18,6 @@ from yolokkn.training.checkpoint import load_checkpoint
 from yolokkn.training.config import read_config
 from yolokkn.training.display import Silence
 from yolokkn.training.run import start
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def config_of(data, project, **values):
