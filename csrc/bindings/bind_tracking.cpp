@@ -86,11 +86,19 @@ py::object update_(Tracker& tracker, py::object boxes, py::object scores, py::ob
   return ids;
 }
 
-py::bytes save_(Tracker& tracker) { return py::bytes(tracker.save()); }
+py::bytes save_(Tracker& tracker) {
+  std::string state;
+  {
+    py::gil_scoped_release nogil;
+    state = tracker.save();
+  }
+  return py::bytes(state);
+}
 
 void load_(Tracker& tracker, const py::bytes& state) {
   const std::string_view view(state);
   try {
+    py::gil_scoped_release nogil;
     tracker.load({view.data(), view.size()});
   } catch (const ArchiveError& error) {
     throw py::value_error("from_bytes: data must be what to_bytes gave, but " + std::string(error.what()));

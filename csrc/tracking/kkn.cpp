@@ -67,23 +67,27 @@ class Kkn final : public TableTracker<Motion> {
       const double likeness = settings_.fuse_score ? overlap * table_.share(row) : overlap;
       return 1.0 - likeness / (1.0 + settings_.age_penalty * table_.missed(track));
     };
-    const double least_iou = 1.0 - settings_.match_thresh;
-    table_.match(chosen_, high_, least_iou, settings_.match_thresh, cost, [&](const Item& t) { return growth(t); });
+    const double most = settings_.match_thresh;
+    table_.match(chosen_, high_, least_iou(most), most, cost, [&](const Item& t) { return growth(t); });
   }
 
   void match_low() {
     const auto cost = [&](const Item& track, int32_t row, double iou) { return 1.0 - with_mask(track, row, iou); };
     const double most = settings_.second_thresh;
-    table_.match(chosen_, low_, 1.0 - most, most, cost, [](const Item&) { return Growth{}; });
+    table_.match(chosen_, low_, least_iou(most), most, cost, [](const Item&) { return Growth{}; });
   }
+
+  bool has_masks() const noexcept { return !table_.frame().shapes.empty() && settings_.mask_weight > 0.0; }
+
+  // Of a pair that may cost no more than this: masks can make up for boxes that hardly overlap.
+  double least_iou(double most_cost) const noexcept { return has_masks() ? 0.0 : 1.0 - most_cost; }
 
   // Where both have masks, these count beside the boxes: those of people who pass each other differ sooner.
   double with_mask(const Item& track, int32_t row, double iou) const noexcept {
-    const auto shapes = table_.frame().shapes;
+    if (!has_masks()) return iou;
     const double weight = settings_.mask_weight;
-    if (shapes.empty() || weight <= 0.0) return iou;
     const MaskShape& own = track.motion.trait.shape;
-    const MaskShape& other = shapes[static_cast<size_t>(row)];
+    const MaskShape& other = table_.frame().shapes[static_cast<size_t>(row)];
     if (own.empty() || other.empty()) return iou;
     return (1.0 - weight) * iou + weight * mask_iou(track.box, own, table_.box_of(row), other);
   }
@@ -105,7 +109,7 @@ class Kkn final : public TableTracker<Motion> {
     return {share(0, 2), share(1, 3)};
   }
 
-  // None starts on top of what a confirmed track was just seen as.
+  // None starts on top of what a confirmed track, that its class may meet, was just seen as.
   void start_tracks() {
     std::erase_if(high_, [&](int32_t row) { return table_.score(row) < settings_.new_track_thresh; });
     if (high_.empty()) return;

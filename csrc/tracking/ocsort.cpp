@@ -56,15 +56,15 @@ struct ObservationMotion {
       const int64_t count = std::min(s.steps, kMostSteps);
       const auto steps = static_cast<double>(count);
       const double dt = (seen.time - last.time) / steps;
-      const Lanes from = with_area(last.place);
-      const Lanes to = with_area(SizeModel::measure(seen.box));
+      const Lanes& from = last.place;
+      const Lanes to = SizeModel::measure(seen.box);
       s.filter = s.anchor;
       for (int64_t k = 1; k < count; ++k) {
         const double way = static_cast<double>(k) / steps;
-        Lanes z;
-        for (size_t i = 0; i < 4; ++i) z[i] = from[i] + (to[i] - from[i]) * way;
+        Lanes place;
+        for (size_t i = 0; i < 4; ++i) place[i] = from[i] + (to[i] - from[i]) * way;
         AreaModel::predict(s.filter, dt, false);
-        AreaModel::correct(s.filter, z);
+        AreaModel::correct(s.filter, with_area(place));
       }
       AreaModel::predict(s.filter, dt, false);
     }

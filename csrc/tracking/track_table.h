@@ -140,6 +140,9 @@ class TrackTable {
   bool same_class(const Item& a, const Item& b) const noexcept {
     return policy_ != ClassPolicy::kStrict || a.class_id == b.class_id;
   }
+  bool may_meet(const Item& track, int32_t row) const noexcept {
+    return policy_ != ClassPolicy::kStrict || track.class_id == frame_.class_ids[row];
+  }
 
   // Moves every track to the time of the new frame; those that were lost before and are too old by now are gone.
   void begin(const FrameView& frame) {
@@ -184,7 +187,7 @@ class TrackTable {
       const Item& track = tracks_[static_cast<size_t>(index)];
       for_near(track, least_iou, growth(track), [&](int32_t column, double iou) {
         const int32_t row = rows[static_cast<size_t>(column)];
-        if (policy_ == ClassPolicy::kStrict && frame_.class_ids[row] != track.class_id) return;
+        if (!may_meet(track, row)) return;
         const double value = on_cost_grid(cost(track, row, iou));
         if (iou > 0.0 && value <= max_cost) graph_.edges.push_back({column, value});
       });
@@ -264,14 +267,16 @@ class TrackTable {
     }
   }
 
-  // Calls covered(i) for the i-th row where the detection of one of these tracks overlaps it with more than this IoU.
+  // Calls covered(i) for the i-th row where the detection of one of these tracks, which may meet it, overlaps it with
+  // more than this IoU.
   template <typename Covered>
   void for_covered(std::span<const int32_t> rows, std::span<const int32_t> tracks, double iou, Covered&& covered) {
     gather(rows);
     finder_.build(boxes_);
     for (const int32_t index : tracks) {
-      finder_.query(box_of(tracks_[static_cast<size_t>(index)].row), iou, [&](int32_t place, double found) {
-        if (found > iou) covered(static_cast<size_t>(place));
+      const Item& track = tracks_[static_cast<size_t>(index)];
+      finder_.query(box_of(track.row), iou, [&](int32_t place, double found) {
+        if (found > iou && may_meet(track, rows[static_cast<size_t>(place)])) covered(static_cast<size_t>(place));
       });
     }
   }

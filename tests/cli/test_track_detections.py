@@ -72,3 +72,15 @@ def test_nothing_is_replaced_unasked_and_a_bad_file_is_named(sequences, tmp_path
     assert "det.txt:1" in capsys.readouterr().err
     assert main(["track", "--source", "x.mp4", "--jobs", "2"]) == 2
     assert "--jobs must stand with --detections" in capsys.readouterr().err
+
+
+def test_detections_are_never_replaced_by_their_tracks(sequences, tmp_path, capsys):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for name in ("one", "two"):
+        (flat / f"{name}.txt").write_bytes((sequences / name / "det" / "det.txt").read_bytes())
+    before = (flat / "one.txt").read_bytes()
+    assert main(["track", "--detections", str(flat), "--save", f"mot:{flat}", "--overwrite"]) == 1
+    assert "would replace the detections of one" in capsys.readouterr().err
+    assert (flat / "one.txt").read_bytes() == before
+    assert main(["track", "--detections", str(flat), "--save", f"mot:{tmp_path / 'x'}", "--frame-rate", "0"]) == 2

@@ -100,3 +100,25 @@ def test_the_command_line(sequence, capsys):
     assert main(["evaluate", "mot", "--gt", where, "--detections", where, "--fps", "5", "--tracker", "sort"]) == 0
     line = capsys.readouterr().out.splitlines()[1].split()
     assert line[:2] == ["walk", "100.00"]
+
+
+def test_truth_goes_on_after_the_last_detection(tmp_path):
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "det").mkdir()
+    (tmp_path / "gt" / "a.txt").write_text("".join(f"{f},1,{f},50,40,90,1,1,1\n" for f in range(1, 11)))
+    (tmp_path / "det" / "a.txt").write_text("".join(f"{f},-1,{f},50,40,90,0.9\n" for f in range(1, 9)))
+    metrics = measure_tracker(load_labelled(tmp_path / "gt", tmp_path / "det"), lambda rate: tracking.create("sort"))
+    figures = metrics.combined.figures()
+    assert (metrics.combined.num_truths, figures["CLR_TP"], figures["CLR_FN"]) == (10, 8, 2)
+
+
+def test_the_sequence_is_told_of_where_its_truth_lies(sequence, tmp_path):
+    (tmp_path / "mine").mkdir()
+    det = (sequence / "walk" / "det" / "det.txt").read_text()
+    (tmp_path / "mine" / "walk.txt").write_text(det)
+    (sequence / "walk" / "gmc.txt").write_text("5 1 0 4 0 1 0\n")
+    found = load_labelled(sequence, tmp_path / "mine")["walk"].detections
+    assert (found.frame_rate, found.num_frames, list(found.cameras)) == (20.0, 40, [5])
+    (tmp_path / "mine" / "walk.txt").write_text(det + "41,-1,0,0,9,9,0.9\n")
+    with pytest.raises(DataError, match=r"walk\.txt: frames must be within 1 and 40"):
+        load_labelled(sequence, tmp_path / "mine")

@@ -1,6 +1,7 @@
 """The search for a tracker's settings."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from yolokkn.evaluation.mot_tune import (
     read_trials,
     trial_log,
 )
-from yolokkn.tracking import SETTINGS, create
+from yolokkn.tracking import SETTINGS, create, read_tracker_file
 
 pytest.importorskip("optuna")
 
@@ -82,7 +83,8 @@ def test_a_search_that_is_cut_anywhere_goes_on_as_if_it_were_not(sequences):
         assert resumed.trials == straight.trials
     other = Search(Plan("bytetrack", default_space("bytetrack"), seed=4), sequences)
     list(other.run(4))
-    assert other.trials[0] == straight.trials[0] and other.trials[1] != straight.trials[1]
+    assert other.trials[0] == straight.trials[0]
+    assert not [t for t in other.trials[1:] if t.settings in [s.settings for s in straight.trials[1:]]]
     assert straight.best.value > straight.trials[0].value
 
 
@@ -127,6 +129,48 @@ def test_the_command_writes_settings_that_hold_what_it_says(where, tmp_path, cap
     assert "track_buffer" not in best["settings"]
 
 
+def test_settings_that_are_all_refused_are_said_to_be(where, tmp_path, capsys):
+    more = ["--search", "track_low_thresh=0.4:0.5", "--search", "track_high_thresh=0.2:0.3"]
+    target, code = tune(where, tmp_path, *more)
+    assert code == 1 and not target.exists()
+    assert "bytetrack refused the settings of all 12 trials" in capsys.readouterr().err
+    first_refused = ["--search", "track_low_thresh=0.3:0.5", "--search", "track_high_thresh=0.2:0.4", "--overwrite"]
+    target, code = tune(where, tmp_path, *first_refused)
+    assert code == 0 and target.exists()
+
+
+def test_other_labels_are_another_search(where, sequences):
+    plan = Plan("sort", default_space("sort"))
+    digests = {
+        plan_digest(plan, sequences),
+        plan_digest(replace(plan, space=dict(reversed(plan.space.items()))), sequences),
+    }
+    one = sequences["market"]
+    truth, given = one.truth, one.detections
+    changed = [
+        replace(one, truth=replace(truth, ids=truth.ids[::-1].copy())),
+        replace(one, truth=replace(truth, counted=~truth.counted)),
+        replace(one, truth=replace(truth, class_ids=truth.class_ids + 1)),
+        replace(one, detections=replace(given, frame_rate=5.0)),
+        replace(one, detections=replace(given, num_frames=61)),
+        replace(one, detections=replace(given, scores=given.scores / 2)),
+    ]
+    digests |= {plan_digest(plan, {**sequences, "market": other}) for other in changed}
+    assert len(digests) == 8
+
+
+def test_how_the_camera_was_told_is_kept(where, tmp_path):
+    target, code = tune(where, tmp_path, "--gmc-method", "none")
+    assert code == 0 and read_tracker_file(target).gmc_method == "none"
+    again = tmp_path / "again"
+    again.mkdir()
+    argv = ["tune", "--gt", str(where), "--detections", str(where), "--tracker", str(target), "--trials", "2"]
+    assert main([*argv, "--search", "match_thresh", "--save", str(again / "best.yaml")]) == 2  # the file fixes it
+    target.write_text("tracker_type: bytetrack\ngmc_method: none\n")
+    assert main([*argv, "--search", "match_thresh", "--save", str(again / "best.yaml")]) == 0
+    assert read_tracker_file(again / "best.yaml").gmc_method == "none"
+
+
 def test_the_command_goes_on(where, tmp_path, capsys):
     target, code = tune(where, tmp_path)
     log = target.with_suffix(".trials.jsonl")
@@ -141,6 +185,9 @@ def test_the_command_goes_on(where, tmp_path, capsys):
     assert tune(where, tmp_path, "--resume", "--seed", "1")[1] == 1
     assert "is of another search" in capsys.readouterr().err
     assert log.read_bytes() == whole
+    log.unlink()
+    assert tune(where, tmp_path, "--resume")[1] == 1  # nothing to go on with, and settings that would be lost
+    assert target.read_bytes() == best
 
 
 @pytest.mark.parametrize(
@@ -155,12 +202,19 @@ def test_the_command_goes_on(where, tmp_path, capsys):
         (["--search", "match_thresh", "--match-thresh", "0.7"], "must stand without --search match_thresh"),
         (["--interpolate", "-1"], "--interpolate must be 0 or more"),
         (["--resume", "--overwrite"], "must stand without --overwrite"),
+        (["--seed", "-1"], "seed must be 0 or more"),
     ],
 )
 def test_wrong_usage(where, tmp_path, capsys, more, said):
     assert tune(where, tmp_path, *more)[1] == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_file_must_be_one_that_trackers_are_read_from(where, tmp_path, capsys):
+    argv = ["tune", "--gt", str(where), "--detections", str(where), "--save", str(tmp_path / "kkn")]
+    assert main(argv) == 2
+    assert "--save must be a .yaml file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,27 @@ def test_those_who_swap_places_keep_their_ids():
     assert kept == [False, True]
 
 
+@pytest.mark.parametrize("growth", [0.0, 2.5])
+@pytest.mark.parametrize("score", [0.3, 0.9])
+def test_masks_make_up_for_boxes_that_hardly_overlap(growth, score):
+    tracker = tracking.create("kkn", growth=growth)
+    other = reference.Kkn(tracker.settings, tracker.frame_rate, tracker.class_policy)
+
+    def both(box, score, first, last):
+        boxes = np.array([box], np.float32)
+        bitmap = np.zeros((100, 100), np.uint8)
+        bitmap[:, first:last] = 1
+        scene = detected(boxes, score)
+        masks = masks_of(boxes, lambda i, h, w: bitmap)
+        want = other.update(*scene, masks=masks).tolist()
+        assert tracker.update(*scene, masks=masks).tolist() == want
+        return want
+
+    for _ in range(40):
+        both([0, 0, 100, 100], 0.9, 50, 100)
+    assert both([50, 0, 150, 100], score, 0, 50) == [1]
+
+
 def test_masks_are_saved_and_kept_over_frames_without():
     boxes = np.array([[100, 100, 140, 200], [108, 100, 148, 200]], np.float32)
     tracker = tracking.create("kkn", mask_weight=0.5)

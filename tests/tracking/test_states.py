@@ -85,3 +85,26 @@ def test_the_classes_of_the_last_update(policy, want):
     for class_id in (3, 3, 5):
         tracker.update(*detected(BOX, 0.9, class_id))
     assert tracker.class_ids.tolist() == [want]
+
+
+def test_classes_are_of_the_last_update():
+    tracker, boxes = tracking.create("sort"), detected(BOX)
+    tracker.update(*boxes)
+    tracker.class_ids[:] = 9
+    assert tracker.class_ids.tolist() == [0]
+    with pytest.raises(ValueError, match="update: scores must have shape"):
+        tracker.update(boxes[0], np.zeros(3, np.float32), np.full(1, 7, np.int32))
+    assert tracker.class_ids.tolist() == [0]
+    tracker.reset()
+    assert len(tracker.class_ids) == 0
+
+
+def test_a_rider_does_not_keep_a_bicycle_from_its_track():
+    for policy, ids in (("strict", [1, 2]), ("agnostic", [1, -1])):
+        tracker = tracking.create("kkn", class_policy=policy)
+        scene = detected([[0, 0, 100, 100], [2, 2, 100, 100]])
+        scene[2][1] = 1
+        tracker.update(*(column[:1] for column in scene))
+        for _ in range(3):
+            found = tracker.update(*scene).tolist()
+        assert found == ids

@@ -47,6 +47,7 @@ def test_what_is_written_is_read_back(tmp_path):
         ("tracker_type: bytetrack\ntrack_buffer: soon", "track_buffer must be a number"),
         ("tracker_type: botsort\nwith_reid: True", "with_reid must be false"),
         ("tracker_type: botsort\ngmc_method: 3", "gmc_method must be text"),
+        ("tracker_type: sort\nframe_rate: 25", "frame_rate is the source's"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, said):

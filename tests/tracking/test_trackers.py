@@ -227,14 +227,17 @@ def test_tracks_stay_bounded(name):
 def test_one_tracker_in_many_threads(name):
     tracker = tracking.create(name)
     scenes = list(crowd(6, 50, 200))
-    failures = []
+    failures, counts = [], []
 
     def work():
         try:
             for scene in scenes:
                 ids = tracker.update(*scene)
-                assert len(ids) == len(scene[0])
-                assert len(tracker.tracks().boxes) >= 0
+                given = ids[ids > 0].tolist()
+                assert len(ids) == len(scene[0]) and len(set(given)) == len(given)
+                live = tracker.tracks()
+                assert len(live.boxes) == len(live.track_ids) and np.isfinite(live.boxes).all()
+                counts.append(1)
         except Exception as error:  # noqa: BLE001
             failures.append(error)
 
@@ -242,6 +245,7 @@ def test_one_tracker_in_many_threads(name):
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert not failures
+    assert len(counts) == 4 * len(scenes)
 
 
 def test_update_releases_the_gil():

@@ -89,11 +89,11 @@ def measure(args: argparse.Namespace) -> MotMetrics:
         return evaluate_mot(args.gt, args.results, rules=args.rules)
     if args.interpolate is not None and args.interpolate < 0:
         raise ValueError(f"--interpolate must be 0 or more, got {args.interpolate}")
-    take_tracker_file(args)
-    asked = asked_settings(args)
+    camera = take_tracker_file(args)
+    asked, method = asked_settings(args), args.gmc_method or camera
     tracking.create(args.tracker, **asked)
     return measure_tracker(
-        load_labelled(args.gt, args.detections, thinning=asked_thinning(args), with_cameras=args.gmc_method != "none"),
+        load_labelled(args.gt, args.detections, thinning=asked_thinning(args), with_cameras=method != "none"),
         lambda rate: tracking.create(args.tracker, frame_rate=rate, **asked),
         rules=args.rules,
         fill=args.interpolate or 0,

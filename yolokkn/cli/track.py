@@ -57,8 +57,10 @@ def main(argv: Sequence[str]) -> int:
 def run(args: argparse.Namespace, parser: Parser) -> int:
     """Track detections from a file, or frames through a model."""
     camera = take_tracker_file(args)
-    if camera is not None and args.gmc_method == "auto" and not args.detections:
+    if args.gmc_method == "auto" and (camera == "none" or (camera is not None and not args.detections)):
         args.gmc_method = camera
+    if args.frame_rate is not None and not args.frame_rate > 0:
+        raise ValueError(f"--frame-rate must be above 0, got {args.frame_rate:g}")
     advised = {} if args.detections else advised_settings(args.model, args.tracker)
     asked = {**advised, **asked_settings(args)}
 

@@ -99,6 +99,8 @@ def run_detections(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     if in_folder:
         Path(target).mkdir(parents=True, exist_ok=True)
     for job in jobs:
+        if job.out.exists() and job.out.samefile(job.path):
+            raise DataError(f"--save mot:{target} would replace the detections of {job.name}: {job.out}")
         refuse_existing(job.out, args.overwrite)
     for job, counts in zip(jobs, run_jobs(jobs, args.jobs), strict=True):
         if not args.quiet:

@@ -18,7 +18,7 @@ from yolokkn.cli.tracker_options import (
     asked_thinning,
     take_tracker_file,
 )
-from yolokkn.errors import did_you_mean
+from yolokkn.errors import DataError, did_you_mean
 from yolokkn.evaluation.mot import RULES
 from yolokkn.evaluation.mot_rerun import LabelledSequence, load_labelled
 from yolokkn.evaluation.mot_tune import (
@@ -34,7 +34,7 @@ from yolokkn.evaluation.mot_tune import (
     trial_log,
 )
 from yolokkn.files import refuse_existing, write_atomically
-from yolokkn.tracking import TrackerFile
+from yolokkn.tracking import TrackerFile, is_tracker_file
 
 EXAMPLES = """examples:
   yolokkn tune --gt MOT17/train --detections MOT17/train --tracker kkn --trials 200 --save kkn.yaml
@@ -76,7 +76,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--gmc-method",
         choices=("auto", "none"),
-        default="auto",
         metavar="M",
         help="auto (default): SEQUENCE/gmc.txt; none",
     )
@@ -94,7 +93,6 @@ def main(argv: Sequence[str]) -> int:
 
 def make_plan(args: argparse.Namespace) -> Plan:
     """Return what is searched."""
-    take_tracker_file(args)
     fixed = asked_settings(args)
     if args.interpolate < 0:
         raise ValueError(f"--interpolate must be 0 or more, got {args.interpolate}")
@@ -133,17 +131,20 @@ def split(sequences: Sequences, holdout: list[str] | None) -> tuple[Sequences, S
 
 def run(args: argparse.Namespace) -> int:
     """Search, write the best settings, and say what they are worth."""
+    camera = take_tracker_file(args)
+    if args.gmc_method == "none" or (camera == "none" and args.gmc_method is None):
+        camera = "none"
     plan = make_plan(args)
     if args.resume and args.overwrite:
         raise ValueError("--resume must stand without --overwrite")
+    if not is_tracker_file(args.save):
+        raise ValueError(f"--save must be a .yaml file, got {args.save}")
     target = Path(args.save)
     log = target.with_suffix(".trials.jsonl")
-    if not args.resume:
+    if not (args.resume and log.exists()):
         for path in (target, log):
             refuse_existing(path, args.overwrite)
-    sequences = load_labelled(
-        args.gt, args.detections, thinning=asked_thinning(args), with_cameras=args.gmc_method != "none"
-    )
+    sequences = load_labelled(args.gt, args.detections, thinning=asked_thinning(args), with_cameras=camera != "none")
     tuned, held_out = split(sequences, args.holdout)
     search = Search(plan, tuned, args.jobs or os.cpu_count() or 1)
     digest = plan_digest(plan, tuned)
@@ -157,8 +158,11 @@ def run(args: argparse.Namespace) -> int:
         stopped = True
     if not search.trials:
         return EXIT_INTERRUPTED
-    write_atomically(target, TrackerFile(plan.tracker, {**plan.fixed, **search.best.settings}).to_text())
-    print(report(search, tuned, held_out))
+    if search.best is None:
+        raise DataError(f"{plan.tracker} refused the settings of all {len(search.trials)} trials, which are in {log}")
+    best = {**plan.fixed, **search.best.settings}
+    write_atomically(target, TrackerFile(plan.tracker, best, camera).to_text())
+    print(report(search, search.best, tuned, held_out))
     print(f"saved {target} (--tracker {target}), {log}")
     if stopped:
         print(f"stopped after {len(search.trials)} of {args.trials} trials; go on with the same command and --resume")
@@ -167,7 +171,6 @@ def run(args: argparse.Namespace) -> int:
 
 def follow(search: Search, log: Path, args: argparse.Namespace) -> None:
     """Run the trials, each written as it comes."""
-    best: Trial | None = None
     with (
         progress(max(args.trials - len(search.trials), 0), args.quiet) as advance,
         log.open("a", encoding="utf-8") as file,
@@ -177,15 +180,13 @@ def follow(search: Search, log: Path, args: argparse.Namespace) -> None:
             file.flush()
             os.fsync(file.fileno())
             advance()
-            if search.best is not best and not args.quiet:
-                best = search.best
-                print(f"trial {best.number}: {search.plan.objective} {100 * (best.value or 0):.2f}", flush=True)
+            if search.best is trial and not args.quiet:
+                print(f"trial {trial.number}: {search.plan.objective} {100 * (trial.value or 0):.2f}", flush=True)
 
 
-def report(search: Search, tuned: Sequences, held_out: Sequences) -> str:
+def report(search: Search, best: Trial, tuned: Sequences, held_out: Sequences) -> str:
     """Return the figures of the defaults and of the best settings, and what differs."""
-    plan, best = search.plan, search.best
-    first = search.trials[0]
+    plan, first = search.plan, search.trials[0]
     lines = [f"{'':34}" + "".join(f"{name:>8}" for name in _SHOWN)]
     for what, sequences in (("tuned on", tuned), ("held out", held_out)):
         for name, trial in (("first", first), ("best", best)) if sequences else ():

@@ -1,6 +1,7 @@
 """Multi-object tracking: HOTA, CLEAR MOT and identity metrics of a tracker's results, by MOTChallenge's rules.
 
-Equal to TrackEval in every figure; a sequence is a few array operations instead of a loop over its frames.
+Equal to TrackEval in every figure, but for sequences without truth or without results, of which it leaves most of CLEAR's
+figures at 0. A sequence is a few array operations instead of a loop over its frames.
 """
 
 from __future__ import annotations

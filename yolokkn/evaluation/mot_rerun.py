@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from yolokkn.errors import DataError
 from yolokkn.evaluation.mot import MotFigures, MotMetrics, measure_sequence
-from yolokkn.evaluation.mot_tables import PEDESTRIAN, MotTable, find_sequences, read_table, refuse_frames_beyond
+from yolokkn.evaluation.mot_tables import (
+    PEDESTRIAN,
+    MotTable,
+    find_sequences,
+    read_table,
+    refuse_frames_beyond,
+    sequence_length,
+)
 from yolokkn.tracking import (
     SequenceDetections,
     TrackRows,
@@ -105,11 +112,16 @@ def load_labelled(
     sequences = {}
     for name, path in truths.items():
         try:
-            sequence = read_sequence(found[name], name, with_cameras=with_cameras)
+            folder = path.parent.parent if path.name == "gt.txt" else None
+            sequence = read_sequence(found[name], name, with_cameras=with_cameras, folder=folder)
         except ValueError as error:
             raise DataError(str(error)) from None
         table = read_table(path, is_truth=True)
-        refuse_frames_beyond(table, sequence.num_frames, path)
+        told = sequence_length(path)
+        refuse_frames_beyond(table, told, path)
+        if not told:
+            last = int(table.frames[-1]) if len(table) else 0
+            sequence = replace(sequence, num_frames=max(sequence.num_frames, last))
         keep = thinning(sequence.num_frames, sequence.frame_rate)
         thin = sequence if len(keep) == sequence.num_frames else sequence.thinned(keep)
         sequences[name] = LabelledSequence(thin, table.select(np.isin(table.frames, keep)), keep)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from yolokkn.errors import DataError, MissingDependencyError, did_you_mean
 from yolokkn.evaluation.mot import MotFigures, MotMetrics
 from yolokkn.evaluation.mot_rerun import LabelledSequence, measure_tracker
@@ -112,7 +114,7 @@ class Plan:
         objective: One of OBJECTIVES, of all tuned sequences together, which is made large.
         rules: One of `RULES`.
         fill: Gaps of fewer frames are filled.
-        seed: Of the search.
+        seed: Of the search, 0 or more.
     """
 
     tracker: str
@@ -126,6 +128,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {self.objective!r}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
         if not self.space:
             raise ValueError(f"tune: a setting of {self.tracker} must be left to search, and all are given")
 
@@ -163,21 +167,15 @@ class Trial:
 def plan_digest(plan: Plan, sequences: Mapping[str, LabelledSequence]) -> str:
     """Return a digest of a plan and of every box of its sequences: trials of another one must not be gone on with."""
     digest = hashlib.sha256()
-    space = {k: dataclasses.astuple(v) if isinstance(v, Range) else list(v) for k, v in sorted(plan.space.items())}
+    space = [(k, dataclasses.astuple(v) if isinstance(v, Range) else list(v)) for k, v in plan.space.items()]
     told = [plan.tracker, space, dict(sorted(plan.fixed.items())), plan.objective, plan.rules, plan.fill, plan.seed]
     digest.update(json.dumps(told).encode())
     for name, sequence in sorted(sequences.items()):
-        given = sequence.detections
-        digest.update(name.encode())
-        for array in (
-            given.frames,
-            given.places,
-            given.scores,
-            sequence.keep,
-            sequence.truth.frames,
-            sequence.truth.boxes,
-        ):
-            digest.update(array.tobytes())
+        given, truth = sequence.detections, sequence.truth
+        digest.update(json.dumps([name, given.num_frames, given.frame_rate, len(given.frames), len(truth)]).encode())
+        labels = (truth.frames, truth.ids, truth.boxes, truth.counted, truth.class_ids)
+        for array in (given.frames, given.places, given.scores, given.class_ids, sequence.keep, *labels):
+            digest.update(np.ascontiguousarray(array).tobytes())
         for frame, matrix in sorted(given.cameras.items()):
             digest.update(f"{frame}".encode() + matrix.tobytes())
     return digest.hexdigest()
@@ -262,8 +260,9 @@ class Search:
         number = len(self.trials)
         if number == 0:
             return self.plan.defaults()
+        seed = int(np.random.SeedSequence([self.plan.seed, number]).generate_state(1)[0])
         self._study.sampler = self._optuna.samplers.TPESampler(
-            seed=self.plan.seed + number, n_startup_trials=min(10, 2 * len(self._distributions)), multivariate=True
+            seed=seed, n_startup_trials=min(10, 2 * len(self._distributions)), multivariate=True
         )
         asked = self._study.ask(self._distributions)
         settings = {name: self._rounded(name, value) for name, value in asked.params.items()}
@@ -305,9 +304,10 @@ class Search:
             yield measure
 
     @property
-    def best(self) -> Trial:
-        """The best trial; of equal ones the first."""
-        return max((t for t in self.trials if t.value is not None), key=lambda t: (t.value or 0.0, -t.number))
+    def best(self) -> Trial | None:
+        """The best trial, of equal ones the first; None while the tracker has refused all."""
+        measured = [(t.value, -t.number, t) for t in self.trials if t.value is not None]
+        return max(measured)[2] if measured else None
 
 
 class _Worker:

@@ -222,18 +222,30 @@ def find_detections(where: str | os.PathLike[str]) -> dict[str, Path]:
     return find_sequence_files(where, "det/det.txt")
 
 
-def read_sequence(path: Path, name: str = "", *, with_cameras: bool = True) -> SequenceDetections:
-    """Read a detection file, with the seqinfo.ini and gmc.txt of its sequence's folder where it lies in SEQ/det/.
+def read_sequence(
+    path: Path, name: str = "", *, with_cameras: bool = True, folder: Path | None = None
+) -> SequenceDetections:
+    """Read a detection file, with the seqinfo.ini and gmc.txt of its sequence's folder.
+
+    Args:
+        path: The file.
+        name: The sequence's; by default the file's.
+        with_cameras: Read gmc.txt where there is one.
+        folder: The sequence's; by default where SEQ/det/det.txt lies in, else there is none.
 
     Raises:
-        ValueError: A file is malformed; the message names it.
+        ValueError: A file is malformed, or has frames beyond the length that seqinfo.ini tells; the message names it.
         OSError: A file cannot be read.
     """
-    folder = path.parent.parent if path.name == "det.txt" and path.parent.name == "det" else None
+    if path.name == "det.txt" and path.parent.name == "det":
+        folder = path.parent.parent
     info = SequenceInfo()
     if folder and (folder / "seqinfo.ini").is_file():
         info = read_seqinfo(folder / "seqinfo.ini")
     sequence = SequenceDetections.from_columns(name or path.stem, read_columns(path), info)
+    last = int(sequence.frames[-1]) if len(sequence.frames) else 0
+    if last > sequence.num_frames:
+        raise ValueError(f"{path}: frames must be within 1 and {info.num_frames}, as seqinfo.ini tells, got {last}")
     if with_cameras and folder and (folder / "gmc.txt").is_file():
         return replace(sequence, cameras=read_cameras(folder / "gmc.txt"))
     return sequence

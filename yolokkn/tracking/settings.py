@@ -120,14 +120,15 @@ class BotSortSettings(ByteTrackSettings):
 
 @dataclass(frozen=True)
 class OcSortSettings(_Settings):
-    """Settings of OC-SORT; the defaults are its paper's.
+    """Settings of OC-SORT; the defaults are its paper's (`min_hits` counts the first detection here, and not there).
 
     Attributes:
         max_age: A track dies when it was not seen for more than this many nominal frames of time.
         min_hits: A track is confirmed by this many detections in a row, as SORT's.
         iou_threshold: Least IoU of a detection and a track's predicted, or last observed, box.
         score_threshold: Detections below this score are ignored.
-        delta_t: A track's direction is that of its way in the last so many nominal frames.
+        delta_t: A track's direction is that of its way in the last so many nominal frames, or since the fifth last time
+            that it was seen, if that is less.
         inertia: Weight of the direction beside the IoU.
     """
 
@@ -173,7 +174,8 @@ class KknSettings(ByteTrackSettings):
         growth_floor: See there; a track that is seen steadily does not grow.
         growth_limit: Most growth.
         age_penalty: A track missed for n nominal frames has its IoU divided by 1 + n times this.
-        start_overlap: None starts where a confirmed track was seen with a larger IoU than this.
+        start_overlap: None starts where a confirmed track (of its class, with class_policy "strict") was seen with a
+            larger IoU than this.
         duplicate_overlap: Of a seen and a lost track with a larger IoU than this, the younger one ends.
         sure_thresh: A detection of this score or more starts a confirmed track at once.
         mask_weight: Where detections have masks, weight of the masks' IoU beside the boxes'.

@@ -61,6 +61,8 @@ def read_tracker_file(path: str | Path) -> TrackerFile:
         )
     if camera is not None and not isinstance(camera, str):
         raise ConfigurationError(f"{path}: gmc_method must be text, got {camera!r}")
+    if "frame_rate" in values:
+        raise ConfigurationError(f"{path}: frame_rate is the source's, not the tracker's: leave it out")
     try:
         create(name, **values)
     except (TypeError, ValueError) as error:

@@ -67,7 +67,8 @@ class Tracker:
     Time counts in nominal frames, 1 / frame_rate seconds each. Tracks are predicted over the time between two
     timestamps; a step within 0.05 of a whole number of nominal frames counts as that number, and a step that cannot be
     trusted (backwards, repeated, not finite, below 0.1 or above 30 nominal frames) is predicted as one. Ages grow by
-    the true time.
+    the true time, or by one nominal frame where a step is no more than 0.1: give sources of high rates their own
+    `frame_rate`.
 
     Attributes:
         name: What `create` knows it by.
@@ -133,16 +134,21 @@ class Tracker:
         if masks is not None and not isinstance(masks, Masks):
             raise TypeError(f"update: masks must be a Masks, got {type(masks).__name__}")
         if self.class_policy != "vote":
+            track_ids = self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings, False, masks)
             self._class_ids = class_ids
-            return self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings, False, masks)
+            return track_ids
         found = self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings, True, masks)
         track_ids, self._class_ids = found
         return track_ids
 
     @property
     def class_ids(self) -> np.ndarray:
-        """(N,) int32 classes of the last update's detections: with class_policy "vote" those that their tracks voted for."""
-        return self._class_ids
+        """(N,) int32 classes of the last update's detections: with class_policy "vote" those that their tracks voted for.
+
+        A copy; empty before the first update, and not part of the saved state. With several threads it is that of
+        whichever update ended last.
+        """
+        return self._class_ids.copy()
 
     def tracks(self) -> LiveTracks:
         """Return the live tracks, seen or not: for drawing predicted boxes."""
@@ -151,6 +157,7 @@ class Tracker:
     def reset(self) -> None:
         """Forget everything: the next update is the first, ids start at 1 again."""
         self._native.reset()
+        self._class_ids = np.zeros(0, np.int32)
 
     def to_bytes(self) -> bytes:
         """Return all that the next updates depend on: `from_bytes` makes a tracker that goes on alike, id for id."""

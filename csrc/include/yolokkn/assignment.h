@@ -29,7 +29,7 @@ struct CostGraph {
 // Minimises the sum of the costs of the chosen pairs plus `max_cost` for each row left alone, by successive shortest
 // augmenting paths (Jonker and Volgenant, 1987). A search only ever touches columns that its row can reach, so that
 // every connected component of the gated graph is solved by itself: a lone pair costs a few operations. Ties are
-// decided as yolokkn/tracking/reference_assignment.py says. Buffers are kept between calls.
+// decided as yolokkn/tracking/reference/assignment.py says. Buffers are kept between calls.
 class AssignmentSolver {
  public:
   // Returns the column of each row, -1 where it is left alone; valid until the next call.

@@ -2,8 +2,8 @@
 //
 // Transition, noise and measurement of the trackers' box models couple no two coordinates, so that the 8x8 covariance
 // stays block-diagonal and this is exactly the 8-state filter. A block is kept as [[a, a*l], [a*l, a*l*l + b]] with
-// a, b > 0: a correction changes only a, and every sum below has positive terms only, so that a covariance stays
-// positive definite whatever comes in. The four coordinates lie side by side as SIMD lanes. Specification:
+// a > 0 and b >= 0: a correction changes only a, and every sum below has positive terms only, so that a covariance
+// stays positive definite whatever comes in. The four coordinates lie side by side as SIMD lanes. Specification:
 // yolokkn/tracking/reference/kalman.py, equal bit for bit.
 #pragma once
 

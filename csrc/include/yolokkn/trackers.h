@@ -108,7 +108,7 @@ struct LiveTrack {
 };
 
 // A tracker owns its ids, from 1. Calls from several threads take turns. An update allocates nothing once its buffers
-// have grown. Rows that are not finite or have no area are ignored.
+// have grown, but for appearance vectors. Rows that are not finite or have no area are ignored.
 class Tracker {
  public:
   virtual ~Tracker() = default;

@@ -90,8 +90,10 @@ class Kkn(TableTracker):
     def start_tracks(self, rows: list[int]) -> None:
         """Start tracks, none on top of what a confirmed track was just seen as."""
         s: KknSettings = self.settings
-        seen = [t.row for t in self.tracks if t.state == TRACKED and t.row >= 0]
-        covered = [
-            bool(seen) and (pairwise_iou(self.boxes[[r]], self.boxes[seen]) > s.start_overlap).any() for r in rows
-        ]
-        self.start_free([r for r, c in zip(rows, covered, strict=True) if not c], s.new_track_thresh, s.sure_thresh)
+        seen = [t for t in self.tracks if t.state == TRACKED and t.row >= 0]
+
+        def is_covered(r: int) -> bool:
+            near = [t.row for t in seen if self.may_meet(t, r)]
+            return bool(near) and bool((pairwise_iou(self.boxes[[r]], self.boxes[near]) > s.start_overlap).any())
+
+        self.start_free([r for r in rows if not is_covered(r)], s.new_track_thresh, s.sure_thresh)

@@ -66,11 +66,11 @@ class ObservationMotion:
             last, time = state.seen[-1]
             count = min(state.steps, MOST_STEPS)
             dt = (seen.time - time) / count
-            begin, end = with_area(last), with_area(place_of(seen.box))
+            begin, end = last, place_of(seen.box)
             state.filter = copy.deepcopy(state.anchor)
             for k in range(1, count):
                 AreaModel.predict(state.filter, dt, False)
-                AreaModel.correct(state.filter, begin + (end - begin) * (k / count))
+                AreaModel.correct(state.filter, with_area(begin + (end - begin) * (k / count)))
             AreaModel.predict(state.filter, dt, False)
         self.motion.correct(state.filter, seen)
         state.anchor = copy.deepcopy(state.filter)

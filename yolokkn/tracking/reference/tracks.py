@@ -242,10 +242,14 @@ class TableTracker:
                 own, others = grown(own, x, y), grown(others, x, y)
             iou = pairwise_iou(own, others)[0]
             for j, row in enumerate(rows):
-                if iou[j] > 0 and (self.class_policy != "strict" or t.class_id == self.class_ids[row]):
+                if iou[j] > 0 and self.may_meet(t, row):
                     costs[i, j] = on_cost_grid(cost(t, row, float(iou[j])))
         for i, j in assign(costs, max_cost):
             self.correct(tracks[i], rows[j])
+
+    def may_meet(self, track: Track, row: int) -> bool:
+        """Return whether a track may be a detection's by its class."""
+        return self.class_policy != "strict" or track.class_id == self.class_ids[row]
 
     def match_boxes(self, tracks: list[Track], rows: list[int], max_cost: float, fuse_score: bool) -> None:
         """Match predicted boxes: 1 - IoU, or 1 - IoU * score."""
