@@ -11,9 +11,8 @@ from yolokkn.tracking import SETTINGS
 
 FOLDER = Path(__file__).parents[1] / "assets"
 DEFAULT_MODEL = "person-vehicle"
-TRACKER_SETTINGS: dict[str, dict[str, float]] = {
-    "person-vehicle": {"track_high_thresh": 0.3, "new_track_thresh": 0.4, "score_threshold": 0.3},
-}
+_UNSURE = {"track_high_thresh": 0.3, "new_track_thresh": 0.4, "score_threshold": 0.3}
+TRACKER_SETTINGS: dict[str, dict[str, float]] = {"person-vehicle": _UNSURE, "person-segment": _UNSURE}
 """What suits the scores of a model better than a tracker's own defaults; its card says why."""
 
 

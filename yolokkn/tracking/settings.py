@@ -197,7 +197,7 @@ class KknSettings(ByteTrackSettings):
     start_overlap: float = _within(0.6)
     duplicate_overlap: float = _within(0.9)
     sure_thresh: float = _within(0.8, 0.0, 2.0)
-    mask_weight: float = _within(0.3)
+    mask_weight: float = _within(0.5)
     position_noise: float = _within(0.04, 1e-6, 10.0)
     velocity_noise: float = _within(0.00625, 1e-6, 10.0)
     measurement_noise: float = _within(0.06, 1e-6, 10.0)

@@ -133,6 +133,7 @@ class Tracker:
         """
         if masks is not None and not isinstance(masks, Masks):
             raise TypeError(f"update: masks must be a Masks, got {type(masks).__name__}")
+        masks = masks if self.takes_masks else None
         if self.class_policy != "vote":
             track_ids = self._native.update(boxes, scores, class_ids, timestamp_s, camera, embeddings, False, masks)
             self._class_ids = class_ids

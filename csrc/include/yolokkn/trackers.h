@@ -71,7 +71,7 @@ struct KknSettings : ByteTrackSettings {
   double start_overlap = 0.6;
   double duplicate_overlap = 0.9;
   double sure_thresh = 0.8;
-  double mask_weight = 0.3;
+  double mask_weight = 0.5;
   SizeNoise noise = {0.04, 1.0 / 160.0, 0.06, 0.12};
 };
 
