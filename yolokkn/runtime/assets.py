@@ -11,8 +11,10 @@ from yolokkn.tracking import SETTINGS
 
 FOLDER = Path(__file__).parents[1] / "assets"
 DEFAULT_MODEL = "person-vehicle"
-_UNSURE = {"track_high_thresh": 0.3, "new_track_thresh": 0.4, "score_threshold": 0.3}
-TRACKER_SETTINGS: dict[str, dict[str, float]] = {"person-vehicle": _UNSURE, "person-segment": _UNSURE}
+TRACKER_SETTINGS: dict[str, dict[str, float]] = {
+    "person-vehicle": {"track_high_thresh": 0.4, "new_track_thresh": 0.55, "score_threshold": 0.4},
+    "person-segment": {"track_high_thresh": 0.3, "new_track_thresh": 0.4, "score_threshold": 0.3},
+}
 """What suits the scores of a model better than a tracker's own defaults; its card says why."""
 
 
