@@ -196,3 +196,9 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert main([*arguments, "--plot", f"{tmp_path}/hota.bmp"]) == 2
     assert "must end in .png" in capsys.readouterr().err
+
+
+def test_classes_are_whole(tmp_path):
+    (tmp_path / "gt.txt").write_text("1,1,0,0,9,9,1,1.5,1\n")
+    with pytest.raises(DataError, match=r"gt\.txt: classes must be whole numbers, got 1\.5"):
+        read_table(tmp_path / "gt.txt", is_truth=True)

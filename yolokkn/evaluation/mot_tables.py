@@ -68,6 +68,8 @@ def read_table(path: str | os.PathLike[str], *, is_truth: bool = False) -> MotTa
     frames, ids = (columns[i][order].astype(np.int64) for i in (0, 1))
     left, top, width, height, flag = (columns[i][order] for i in range(2, 7))
     has_class = is_truth and len(columns) > 7
+    if has_class and (broken := columns[7][columns[7] != np.floor(columns[7])]).size:
+        raise DataError(f"{os.fspath(path)}: classes must be whole numbers, got {broken[0]:g}")
     class_ids = columns[7][order].astype(np.int64) if has_class else np.full(len(order), PEDESTRIAN, np.int64)
     _refuse_twins(Path(path), frames, ids)
     boxes = np.stack((left, top, left + width, top + height), 1)
