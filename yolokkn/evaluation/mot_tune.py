@@ -21,7 +21,6 @@ from yolokkn.evaluation.mot_rerun import LabelledSequence, measure_tracker
 from yolokkn.tracking import SETTINGS, create
 
 OBJECTIVES = ("HOTA", "AssA", "DetA", "IDF1", "MOTA")
-_UNLIMITED = 1e6  # limits of the settings that count frames: the default says more about their size
 
 
 @dataclass(frozen=True)
@@ -188,18 +187,20 @@ def read_trials(path: Path, digest: str) -> list[Trial]:
         DataError: The file is of another plan or other sequences, or damaged before its last line.
     """
     lines = path.read_text("utf-8", errors="replace").splitlines()
-    rows: list[dict[str, Any]] = []
+    found, trials = "", list[Trial]()
     for place, line in enumerate(lines):
         try:
             row = json.loads(line)
-            rows.append({**row} if place == 0 else {"trial": Trial(row["number"], dict(row["settings"]), row["value"])})
+            if place == 0:
+                found = row["plan"]
+            else:
+                trials.append(Trial(row["number"], dict(row["settings"]), row["value"]))
         except (ValueError, KeyError, TypeError) as error:
             if 0 < place == len(lines) - 1:
                 break
             raise DataError(f"{path}:{place + 1} must be a line of a search, got {line[:80]!r}") from error
-    if not rows or rows[0].get("plan") != digest:
+    if found != digest:
         raise DataError(f"{path}: is of another search: tracker, ranges, fixed settings, seed or sequences differ")
-    trials: list[Trial] = [row["trial"] for row in rows[1:]]
     if [t.number for t in trials] != list(range(len(trials))):
         raise DataError(f"{path}: must hold trials 0, 1, 2 ... in order")
     return trials

@@ -231,7 +231,7 @@ def read_sequence(
         path: The file.
         name: The sequence's; by default the file's.
         with_cameras: Read gmc.txt where there is one.
-        folder: The sequence's; by default where SEQ/det/det.txt lies in, else there is none.
+        folder: The sequence's, for a file that is no SEQ/det/det.txt, which tells its own.
 
     Raises:
         ValueError: A file is malformed, or has frames beyond the length that seqinfo.ini tells; the message names it.
