@@ -169,6 +169,16 @@ def test_how_the_camera_was_told_is_kept(where, tmp_path):
     target.write_text("tracker_type: bytetrack\ngmc_method: none\n")
     assert main([*argv, "--search", "match_thresh", "--save", str(again / "best.yaml")]) == 0
     assert read_tracker_file(again / "best.yaml").gmc_method == "none"
+    own = [
+        *argv,
+        "--search",
+        "match_thresh",
+        "--overwrite",
+        "--gmc-method",
+        "auto",
+    ]  # the command line goes before the file
+    assert main([*own, "--save", str(again / "best.yaml")]) == 0
+    assert read_tracker_file(again / "best.yaml").gmc_method is None
 
 
 def test_the_command_goes_on(where, tmp_path, capsys):

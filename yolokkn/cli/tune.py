@@ -74,10 +74,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rules", choices=tuple(RULES), default="mot17", help="which classes count (default mot17)")
     parser.add_argument("--interpolate", type=int, default=0, metavar="N", help="fill gaps of fewer than N frames")
     parser.add_argument(
-        "--gmc-method",
-        choices=("auto", "none"),
-        metavar="M",
-        help="auto (default): SEQUENCE/gmc.txt; none",
+        "--gmc-method", choices=("auto", "none"), metavar="M", help="auto (default): SEQUENCE/gmc.txt; none"
     )
     parser.add_argument("--jobs", type=positive, metavar="N", help="sequences measured at once (default: the cores)")
     for name, text in (
@@ -131,9 +128,8 @@ def split(sequences: Sequences, holdout: list[str] | None) -> tuple[Sequences, S
 
 def run(args: argparse.Namespace) -> int:
     """Search, write the best settings, and say what they are worth."""
-    camera = take_tracker_file(args)
-    if args.gmc_method == "none" or (camera == "none" and args.gmc_method is None):
-        camera = "none"
+    file_method = take_tracker_file(args)
+    method = args.gmc_method or file_method
     plan = make_plan(args)
     if args.resume and args.overwrite:
         raise ValueError("--resume must stand without --overwrite")
@@ -144,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     if not (args.resume and log.exists()):
         for path in (target, log):
             refuse_existing(path, args.overwrite)
-    sequences = load_labelled(args.gt, args.detections, thinning=asked_thinning(args), with_cameras=camera != "none")
+    sequences = load_labelled(args.gt, args.detections, thinning=asked_thinning(args), with_cameras=method != "none")
     tuned, held_out = split(sequences, args.holdout)
     search = Search(plan, tuned, args.jobs or os.cpu_count() or 1)
     digest = plan_digest(plan, tuned)
@@ -161,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
     if search.best is None:
         raise DataError(f"{plan.tracker} refused the settings of all {len(search.trials)} trials, which are in {log}")
     best = {**plan.fixed, **search.best.settings}
-    write_atomically(target, TrackerFile(plan.tracker, best, camera).to_text())
+    write_atomically(target, TrackerFile(plan.tracker, best, None if method == "auto" else method).to_text())
     print(report(search, search.best, tuned, held_out))
     print(f"saved {target} (--tracker {target}), {log}")
     if stopped:
