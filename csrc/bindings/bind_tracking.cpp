@@ -33,18 +33,18 @@ std::optional<CameraMotion> require_camera(const py::object& object) {
   return CameraMotion{m(0, 0), m(0, 1), m(0, 2), m(1, 0), m(1, 1), m(1, 2)};
 }
 
-// The fields of a yolokkn.types.Masks, or None.
+// The fields of a yolokkn.types.Masks, or None. Optional, because a py::array by default is a new NumPy array: 0.35 us.
 struct MaskArrays {
   explicit MaskArrays(const py::object& masks) : given(!masks.is_none()) {
     if (!given) return;
     data = require<uint8_t>(masks.attr("data"), {kAny}, kUpdate, "masks.data");
     crops = require<int32_t>(masks.attr("crops"), {kAny, 4}, kUpdate, "masks.crops");
     const auto [h, w] = py::cast<std::pair<int64_t, int64_t>>(masks.attr("frame_hw"));
-    view = {{data_of<uint8_t>(data), static_cast<size_t>(data.size())}, matrix_of<int32_t>(crops), h, w};
+    view = {{data_of<uint8_t>(*data), static_cast<size_t>(data->size())}, matrix_of<int32_t>(*crops), h, w};
   }
 
   bool given;
-  py::array data, crops;
+  std::optional<py::array> data, crops;
   MasksView view;
 };
 
@@ -60,18 +60,18 @@ py::object update_(Tracker& tracker, py::object boxes, py::object scores, py::ob
   }
   FrameView frame{matrix_of<float>(box_array), data_of<float>(score_array), data_of<int32_t>(class_array),
                   require_time(timestamp_s), require_camera(camera)};
-  py::array embedding_array;
+  std::optional<py::array> embedding_array;
   if (!embeddings.is_none()) {
     embedding_array = require<float>(embeddings, {count, kAny}, kUpdate, "embeddings");
-    frame.embeddings = matrix_of<float>(embedding_array);
+    frame.embeddings = matrix_of<float>(*embedding_array);
   }
   const MaskArrays mask_arrays(masks);
   py::array_t<int64_t> ids(count);
   FrameResult result{{ids.mutable_data(), static_cast<size_t>(count)}, {}};
-  py::array_t<int32_t> classes;
+  std::optional<py::array_t<int32_t>> classes;
   if (with_classes) {
-    classes = py::array_t<int32_t>(count);
-    result.class_ids = {classes.mutable_data(), static_cast<size_t>(count)};
+    classes.emplace(count);
+    result.class_ids = {classes->mutable_data(), static_cast<size_t>(count)};
   }
   {
     py::gil_scoped_release nogil;
@@ -82,7 +82,7 @@ py::object update_(Tracker& tracker, py::object boxes, py::object scores, py::ob
     }
     tracker.update(frame, result);
   }
-  if (with_classes) return py::make_tuple(ids, classes);
+  if (with_classes) return py::make_tuple(ids, *classes);
   return ids;
 }
 
