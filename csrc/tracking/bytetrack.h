@@ -13,7 +13,7 @@ class ByteRounds : public TableTracker<Motion> {
 
   static constexpr double kSecondCost = 0.5;
   static constexpr double kTentativeCost = 0.7;
-  static constexpr double kDuplicateCost = 0.15;
+  static constexpr double kDuplicateCost = 0.1;  // the paper's 0.15 ends neighbours in crowds
 
   ByteRounds(const ByteTrackSettings& settings, const TrackerTerms& terms, const Motion& motion = {})
       : TableTracker<Motion>(terms, settings.track_buffer, motion), settings_(settings) {}

@@ -25,7 +25,7 @@ BOX = [[10, 10, 50, 90]]
         ({"name": "bytetrack", "match_thresh": np.nan}, ValueError, "match_thresh must be within"),
         ({"name": "bytetrack", "match_thresh": "1"}, TypeError, "match_thresh must be a number, got str"),
         ({"name": "bytetrack", "track_buffer": -1}, ValueError, "track_buffer must be within"),
-        ({"name": "bytetrack", "track_low_thresh": 0.5}, ValueError, "must not exceed track_high_thresh"),
+        ({"name": "bytetrack", "track_low_thresh": 0.55}, ValueError, "must not exceed track_high_thresh"),
         ({"name": "bytetrack", "fuse_score": 1}, TypeError, "fuse_score must be a bool"),
         ({"name": "sort", "min_hits": 0}, ValueError, "min_hits must be within"),
         ({"name": "sort", "min_hits": 2.0}, TypeError, "min_hits must be an int"),

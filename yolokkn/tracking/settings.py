@@ -76,7 +76,10 @@ class SortSettings(_Settings):
 
 @dataclass(frozen=True)
 class ByteTrackSettings(_Settings):
-    """Settings of ByteTrack; the defaults are the customary ones, but for `new_track_thresh` (customary: 0.25).
+    """Settings of ByteTrack; the defaults lie by those of its paper's code (0.6, 0.1, 0.7, 30, 0.9).
+
+    Widely used files say 0.25, 0.1, 0.25, 30, 0.8: that suits detectors that are never sure, and makes tracks of other
+    detectors' doubts.
 
     Attributes:
         track_high_thresh: Detections of this score or more take part in the first association.
@@ -87,11 +90,11 @@ class ByteTrackSettings(_Settings):
         fuse_score: Multiply the IoU by the detection's score in the associations of high scores.
     """
 
-    track_high_thresh: float = _within(0.25)
+    track_high_thresh: float = _within(0.5)
     track_low_thresh: float = _within(0.1)
-    new_track_thresh: float = _within(0.5)
+    new_track_thresh: float = _within(0.6)
     track_buffer: float = _frames(30.0)
-    match_thresh: float = _within(0.8)
+    match_thresh: float = _within(0.9)
     fuse_score: bool = True
 
     def __post_init__(self) -> None:
@@ -114,13 +117,15 @@ class BotSortSettings(ByteTrackSettings):
 
     track_high_thresh: float = _within(0.6)
     new_track_thresh: float = _within(0.7)
+    match_thresh: float = _within(0.8)
     proximity_thresh: float = _within(0.5)
     appearance_thresh: float = _within(0.25)
 
 
 @dataclass(frozen=True)
 class OcSortSettings(_Settings):
-    """Settings of OC-SORT; the defaults are its paper's (`min_hits` counts the first detection here, and not there).
+    """Settings of OC-SORT; the defaults are its paper's, but for `iou_threshold` (0.3 there); `min_hits` counts the
+    first detection here, and not there.
 
     Attributes:
         max_age: A track dies when it was not seen for more than this many nominal frames of time.
@@ -134,7 +139,7 @@ class OcSortSettings(_Settings):
 
     max_age: float = _frames(30.0)
     min_hits: int = _within(3, 1, 1_000_000)
-    iou_threshold: float = _within(0.3)
+    iou_threshold: float = _within(0.2)
     score_threshold: float = _within(0.6)
     delta_t: float = _within(3.0, 0.0, 1000.0)
     inertia: float = _within(0.2)
@@ -156,9 +161,9 @@ class CBiouSettings(_Settings):
     track_high_thresh: float = _within(0.6)
     new_track_thresh: float = _within(0.7)
     track_buffer: float = _frames(30.0)
-    match_thresh: float = _within(0.7)
+    match_thresh: float = _within(0.75)
     buffer_small: float = _within(0.3, 0.0, 5.0)
-    buffer_large: float = _within(0.5, 0.0, 5.0)
+    buffer_large: float = _within(0.35, 0.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,7 @@ class KknSettings(ByteTrackSettings):
 
     track_high_thresh: float = _within(0.45)
     new_track_thresh: float = _within(0.65)
+    match_thresh: float = _within(0.8)
     second_thresh: float = _within(0.5)
     recover_thresh: float = _within(0.7)
     recover_buffer: float = _within(0.2, 0.0, 5.0)

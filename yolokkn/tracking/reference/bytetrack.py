@@ -6,7 +6,8 @@ from yolokkn.tracking.reference.box_models import HeightModel
 from yolokkn.tracking.reference.tracks import LOST, TENTATIVE, TRACKED, FilterMotion, Motion, TableTracker, Track
 from yolokkn.tracking.settings import ByteTrackSettings, ClassPolicy
 
-SECOND_COST, TENTATIVE_COST, DUPLICATE_COST = 0.5, 0.7, 0.15
+SECOND_COST, TENTATIVE_COST = 0.5, 0.7
+DUPLICATE_COST = 0.1  # the paper's 0.15 ends neighbours in crowds
 
 
 class ByteTrack(TableTracker):
