@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,26 @@ from yolokkn.errors import MissingDependencyError
 from yolokkn.files import write_atomically
 
 FORMATS = ("png", "svg", "pdf")
+_NEEDS = "plots need matplotlib; run: pip install matplotlib"
+
+
+def check_plot(target: Path) -> None:
+    """Find out before the work whether a figure can be written there.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+        ValueError: The file's ending is none that can be written.
+    """
+    _kind(target)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingDependencyError(_NEEDS)
+
+
+def _kind(target: Path) -> str:
+    kind = target.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise ValueError(f"plot: must end in .png, .svg or .pdf, got {target.name!r}")
+    return kind
 
 
 def new_figure(rows: int, columns: int, width: float = 4.2, height: float = 3.2) -> tuple[Any, list[Any]]:
@@ -21,7 +42,7 @@ def new_figure(rows: int, columns: int, width: float = 4.2, height: float = 3.2)
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingDependencyError("plots need matplotlib; run: pip install matplotlib") from None
+        raise MissingDependencyError(_NEEDS) from None
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
@@ -34,9 +55,7 @@ def save_figure(figure: Any, target: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    kind = target.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise ValueError(f"save_figure: target must end in .png, .svg or .pdf, got {target.name!r}")
+    kind = _kind(target)
     FigureCanvasAgg(figure)
     content = io.BytesIO()
     figure.savefig(content, format=kind, dpi=110)

@@ -214,7 +214,6 @@ def test_coco_results_carry_cocos_ids(tmp_path, capsys):
         (("save",), "unexpected argument 'save' beside --source"),
         (("conf=0.3", "--conf", "0.4"), "--conf is given 2 times"),
         (("classes=",), "must be a list such as"),
-        (("save=mot:x.txt",), "needs tracks; use yolokkn track"),
         (("save=a.jsonl", "save=a.jsonl"), "must name each result once"),
         (("quiet", "x.mp4", "y.mp4"), "unexpected argument 'x.mp4'"),
     ],

@@ -84,3 +84,31 @@ def test_detections_are_never_replaced_by_their_tracks(sequences, tmp_path, caps
     assert "would replace the detections of one" in capsys.readouterr().err
     assert (flat / "one.txt").read_bytes() == before
     assert main(["track", "--detections", str(flat), "--save", f"mot:{tmp_path / 'x'}", "--frame-rate", "0"]) == 2
+
+
+def test_slow_sources_are_counted_in_nominal_frames_of_a_tenth_of_a_second(sequences, tmp_path):
+    """The rate of the file serves as its time; what the tracker counts in is never slower than ten a second."""
+
+    def track(name, rate, *options):
+        (sequences / "one" / "seqinfo.ini").write_text(f"[Sequence]\nname=one\nframeRate={rate}\nseqLength=30\n")
+        out = tmp_path / f"{name}.txt"
+        argv = [
+            "track",
+            "--detections",
+            str(sequences / "one"),
+            "--save",
+            f"mot:{out}",
+            "--quiet",
+            "--interpolate",
+            "0",
+        ]
+        assert main([*argv, *options]) == 0
+        return out.read_bytes()
+
+    slow = track("slow", 2.5)
+    assert slow == track("ten", 2.5, "--frame-rate", "10")
+    assert slow != track("fast", 25) == track("own", 25, "--frame-rate", "25")
+    (sequences / "one" / "seqinfo.ini").unlink()
+    argv = ["track", "--detections", str(sequences / "one"), "--save", f"mot:{tmp_path / 'told.txt'}", "--quiet"]
+    assert main([*argv, "--interpolate", "0", "--frame-rate", "2.5"]) == 0
+    assert (tmp_path / "told.txt").read_bytes() == slow

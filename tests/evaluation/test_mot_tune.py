@@ -1,5 +1,6 @@
 """The search for a tracker's settings."""
 
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -64,6 +65,8 @@ def test_every_setting_of_every_tracker_has_a_range_around_its_default(tracker):
     space, defaults = default_space(tracker), SETTINGS[tracker]()
     plan = Plan(tracker, space)
     assert plan.defaults() == {name: getattr(defaults, name) for name in space}
+    left_out = {field.name for field in dataclasses.fields(defaults)} - set(space)
+    assert left_out <= {"mask_weight", "proximity_thresh", "appearance_thresh"}  # files of detections have neither
     for end in ("low", "high"):
         values = {name: getattr(one, end) for name, one in space.items() if isinstance(one, Range)}
         values |= {"track_low_thresh": 0.0} if "track_low_thresh" in values else {}
@@ -209,7 +212,10 @@ def test_the_command_goes_on(where, tmp_path, capsys):
         (["--search", "track_buffer=9"], "must be given as track_buffer=low:high"),
         (["--search", "match_thresh=0.5:1.5"], "both within 0 and 1"),
         (["--search", "fuse_score=0:1"], "true or false"),
-        (["--search", "match_thresh", "--match-thresh", "0.7"], "must stand without --search match_thresh"),
+        (
+            ["--search", "match_thresh", "--match-thresh", "0.7"],
+            "--search match_thresh: its value must not be given as well",
+        ),
         (["--interpolate", "-1"], "--interpolate must be 0 or more"),
         (["--resume", "--overwrite"], "must stand without --overwrite"),
         (["--seed", "-1"], "seed must be 0 or more"),

@@ -62,6 +62,16 @@ def _yolox(score: float) -> np.ndarray:
     return table
 
 
+KKN_RAW = {"layout": "kkn-raw", "task": "segment-pose", "reg_max": "1", "strides": "[8, 32]", "kpt_shape": "[2, 3]"}
+
+
+def _distances(logit: float) -> dict[str, np.ndarray]:
+    """Levels of 4 distances, 3 classes, 2 mask coefficients and 2 keypoints; a cell in the middle has a box of class 2."""
+    first, second = (np.full((1, 4 + 3 + 2 + 6, n, n), -9, np.float32) for n in (8, 2))
+    first[0, :4, 3, 3], first[0, 6, 3, 3], first[0, 7:9, 3, 3], first[0, 9:, 3, 3] = 1, logit, 1, 0
+    return {"head_0": first, "head_1": second, "prototypes": PROTOTYPES}
+
+
 def layout_models(has_detections: bool) -> dict[str, bytes]:
     """Layout name -> ONNX file of three classes (pose: its own); its one detection, if it has one, is of class 2."""
     s = 0.9 if has_detections else 0.0
@@ -90,6 +100,10 @@ def layout_models(has_detections: bool) -> dict[str, bytes]:
         "end2end": recorded_model({"output0": _table(6, s)}, metadata=finished),
         "end2end-seg": recorded_model({"output0": _table(8, s), "output1": PROTOTYPES}, metadata=finished),
         "end2end-pose": recorded_model({"output0": _table(6 + 51, s)}, metadata={**finished, "task": "pose"}),
+        "end2end-seg-pose": recorded_model(
+            {"output0": _table(8 + 6, s), "output1": PROTOTYPES},
+            metadata={"layout": "end2end-seg-pose", "kpt_shape": "[2, 3]"},
+        ),
         "deepstream": recorded_model({"output": _table(6, s, A)}, ops=["ArgMax"]),
         "efficientnms": recorded_model(_efficient(int(has_detections))),
         "rtdetr": recorded_model(rt, with_sizes=True),
@@ -97,4 +111,5 @@ def layout_models(has_detections: bool) -> dict[str, bytes]:
         "rfdetr with masks": recorded_model(_queries(logit, masks=mask_logits)),
         "darknet": recorded_model(_heads(logit), metadata=DARKNET),
         "v5-raw": recorded_model(_heads(logit), metadata={**DARKNET, "layout": "v5-raw"}),
+        "kkn-raw": recorded_model(_distances(logit), metadata=KKN_RAW),
     }

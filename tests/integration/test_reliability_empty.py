@@ -178,8 +178,6 @@ def test_drawing_nothing_changes_nothing():
 )
 def test_every_sink_writes_nothing_well(tmp_path, monkeypatch, uri, kind):
     monkeypatch.chdir(tmp_path)
-    if kind is Detections and uri.startswith("mot:"):
-        pytest.skip("a mot: sink takes Tracks only")
     source = "000000000001.jpg" if uri.startswith("coco:") else "clip.mp4"
     with open_sink(uri, frame_rate=25) as sink:
         for i, result in enumerate([*empty_results(kind), kind.empty()]):

@@ -262,6 +262,69 @@ def test_end_to_end_pose():
     np.testing.assert_allclose(model(PICTURE).keypoints[0, 0], [21, 22, 0.75])
 
 
+def test_end2end_with_masks_and_keypoints():
+    table = np.zeros((5, 6 + 2 + 6), np.float32)
+    table[0, :8] = 20, 15, 40, 25, 0.9, 1, 1, 0
+    table[0, 8:] = 21, 22, 0.75, 30, 20, 0.5
+    prototypes = np.ones((1, 2, 16, 16), np.float32)
+    metadata = {"layout": "end2end-seg-pose", "kpt_shape": "[2, 3]", "names": NAMES3}
+    found = yolokkn.load(recorded_model({"detections": table[None], "prototypes": prototypes}, metadata=metadata))(
+        PICTURE
+    )
+    check(found, [[20, 15, 40, 25]], [0.9], [1])
+    np.testing.assert_allclose(found.keypoints, [[[21, 22, 0.75], [30, 20, 0.5]]])
+    assert found.masks.to_full()[0, 15:25, 20:40].all() and found.masks.to_full().sum() == 200
+
+
+def raw_levels(num_bins, num_extras=0):
+    """Levels of strides 8 and 16: box logits of evenly weighed bins, three classes, extras."""
+    levels = [np.zeros((1, 4 * num_bins + 3 + num_extras, n, n), np.float32) for n in (8, 4)]
+    for level in levels:
+        level[:, 4 * num_bins : 4 * num_bins + 3] = -9
+    return levels
+
+
+def test_raw_distances():
+    first, second = raw_levels(3)
+    first[0, 12 + 2, 1, 4] = 2  # class 2 in row 1, column 4 of stride 8, each side the mean of 0, 1 and 2: 8 px
+    second[0, [2, 5, 8, 11], 3, 0] = 50  # last bins: 2 strides of 16 px each way from (8, 56)
+    second[0, 12, 3, 0] = 4
+    metadata = {"layout": "kkn-raw", "task": "detect", "names": NAMES3, "reg_max": "3", "strides": "[8, 16]"}
+    model = yolokkn.load(recorded_model({"head_0": first, "head_1": second}, metadata=metadata))
+    scores = 1 / (1 + np.exp(-np.array([4.0, 2.0])))
+    check(model(PICTURE), [[0, 24, 40, 64], [28, 4, 44, 20]], scores, [0, 2])
+
+
+def test_raw_distances_with_masks_and_keypoints():
+    first, second = raw_levels(1, num_extras=2 + 3)
+    second[0, :4, 1, 2] = np.log(np.expm1(0.5))  # half a stride each way: 8 px from (40, 24)
+    second[0, 5, 1, 2] = 3
+    second[0, 7:9, 1, 2] = 1, -2
+    second[0, 9:12, 1, 2] = 0.25, -0.5, 0  # half a stride to the right, one up
+    prototypes = np.stack([np.full((16, 16), 3.0), np.eye(16)])[None].astype(np.float32)
+    metadata = {
+        "layout": "kkn-raw", "task": "segment-pose", "names": NAMES3, "reg_max": "1", "strides": "[8, 16]", "kpt_shape": "[1, 3]",
+    }  # fmt: skip
+    outputs = {"head_0": first, "head_1": second, "prototypes": prototypes}
+    found = yolokkn.load(recorded_model(outputs, metadata=metadata))(PICTURE)
+    check(found, [[32, 16, 48, 32]], [1 / (1 + np.exp(-3.0))], [1])
+    np.testing.assert_allclose(found.keypoints, [[[48, 8, 0.5]]], atol=1e-4)
+    assert found.masks.to_full()[0, 16:32, 32:48].all()
+
+
+def test_raw_distances_need_what_the_shapes_do_not_tell():
+    outputs = dict(zip(("head_0", "head_1"), raw_levels(2), strict=True))
+    for metadata, words in (
+        ({}, "needs reg_max and strides"),
+        ({"reg_max": "2", "strides": "[8]"}, "one output for each of 1 strides"),
+        ({"reg_max": "2", "strides": "[8, 16]", "task": "segment"}, "prototypes with masks alone"),
+        ({"reg_max": "2", "strides": "[8, 16]", "task": "pose"}, "needs kpt_shape"),
+        ({"reg_max": "3", "strides": "[8, 16]"}, "leave no class"),
+    ):
+        with pytest.raises(LayoutError, match=words):
+            yolokkn.load(recorded_model(outputs, metadata={"layout": "kkn-raw", **metadata}))
+
+
 def test_deepstream():
     table = np.zeros((A, 6), np.float32)
     table[3] = 20, 15, 40, 25, 0.9, 2

@@ -18,6 +18,7 @@ from yolokkn.runtime.draw import DrawStyle
 from yolokkn.runtime.sinks import open_sink
 from yolokkn.runtime.sinks.video import even_sized
 from yolokkn.runtime.sources import open_source
+from yolokkn.tracking import read_columns
 from yolokkn.types import Detections, Frame, Masks, Tracks
 
 NAMES = ("person", "bicycle, old")
@@ -159,8 +160,13 @@ def test_mot_holds_confirmed_tracks(tmp_path):
         "5,7,10.00,20.00,40.00,40.12,0.9000,-1,-1,-1",
         "5,3,0.00,0.00,8.00,8.00,0.2500,-1,-1,-1",
     ]
-    with pytest.raises(SinkError, match="must be given Tracks"):
-        write_all(f"mot:{tmp_path}/b.txt", [frame_of(0)], detections())
+
+
+def test_mot_holds_detections_without_identity(tmp_path):
+    write_all(f"mot:{tmp_path}/b.txt", [frame_of(4)], detections())
+    rows = (tmp_path / "b.txt").read_text().splitlines()
+    assert len(rows) == len(detections()) and all(row.startswith("5,-1,") for row in rows)
+    assert len(read_columns(tmp_path / "b.txt")) == len(rows)
 
 
 def test_csv_rows(tmp_path):

@@ -109,6 +109,11 @@ def test_what_lies_beside_the_detections_is_read(tmp_path):
     assert (sequence.name, sequence.num_frames, sequence.frame_rate, list(sequence.cameras)) == ("seq", 9, 14.0, [2, 3])
     np.testing.assert_array_equal(sequence.cameras[2], [[1.5, 0, 3], [0, 1.5, -4]])
     assert read_sequence(folder / "det" / "det.txt", with_cameras=False).cameras == {}
+    bare = tmp_path / "bare" / "det"  # what lies beside the ground truth serves where these have nothing of their own
+    bare.mkdir(parents=True)
+    write_rows(bare / "det.txt", [MotRow(3, -1, 1, 2, 3, 4, 0.5)])
+    other = read_sequence(bare / "det.txt", folder=folder)
+    assert other.frame_rate == 14.0 and list(other.cameras) == [2, 3]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from yolokkn.cli.tracker_options import (
 from yolokkn.evaluation.mot import RULES, MotMetrics, evaluate_mot
 from yolokkn.evaluation.mot_rerun import load_labelled, measure_tracker
 from yolokkn.files import refuse_existing, write_atomically
+from yolokkn.plotting import check_plot
 
 _RERUN = ("fps", "drop_rate", "seed", "interpolate", "gmc_method")
 EXAMPLES = """examples:
@@ -61,6 +62,7 @@ def main(argv: Sequence[str]) -> int:
     if (args.results is None) == (args.detections is None):
         parser.error("give --results DIR, or --detections DIR and a tracker to run on them")
     used = [name for name in _RERUN if getattr(args, name) is not None]
+    used += ["tracker"] if args.tracker != "kkn" else []
     if args.results is not None and (used or asked_settings(args)):
         name = (used or list(asked_settings(args)))[0]
         parser.error(
@@ -104,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write what was asked for."""
     for path in filter(None, (args.json, args.plot)):
         refuse_existing(Path(path), args.overwrite)
+    if args.plot:
+        check_plot(Path(args.plot))
     metrics = measure(args)
     print(metrics.table())
     if args.json:

@@ -80,8 +80,6 @@ def run_frames(
     if args.source_option and args.source:
         raise ValueError(f"unexpected argument {args.source!r} beside --source (options begin with -- or hold =)")
     spec = args.source_option or args.source
-    if verb == "predict" and any(uri.startswith("mot:") for uri in args.save):
-        raise ValueError("--save mot:FILE needs tracks; use yolokkn track")
     if len(set(args.save)) < len(args.save):
         raise ValueError("--save must name each result once")
     if not spec:

@@ -13,7 +13,6 @@ from yolokkn.cli.track_detections import DETECTION_OPTIONS, add_detection_option
 from yolokkn.cli.tracker_options import add_tracker_options, asked_settings, settings, take_tracker_file
 from yolokkn.runtime.assets import tracker_settings as advised_settings
 from yolokkn.runtime.camera_motion import METHODS, CameraMotionEstimator
-from yolokkn.runtime.sources import DEFAULT_FRAME_RATE
 from yolokkn.runtime.track import TRACK_SCORE_THRESHOLD
 
 EXAMPLES = """examples:
@@ -40,7 +39,8 @@ def main(argv: Sequence[str]) -> int:
         "--frame-rate",
         type=float,
         metavar="FPS",
-        help="of --detections, or of a source that does not tell (default 30)",
+        help="of a source, or of --detections, that does not tell its own (default 30); to one that does: what the tracker's "
+        "settings count in (default: the source's rate, but at least 10)",
     )
     group.add_argument(
         "--gmc-method",
@@ -65,7 +65,8 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
     asked = {**advised, **asked_settings(args)}
 
     def make_tracker(frame_rate: float | None) -> Any:
-        return tracking.create(args.tracker, frame_rate=args.frame_rate or frame_rate or DEFAULT_FRAME_RATE, **asked)
+        told = args.frame_rate if args.frame_rate != frame_rate else None
+        return tracking.create(args.tracker, frame_rate=told or tracking.nominal_frame_rate(frame_rate), **asked)
 
     make_tracker(None)
     if not args.detections and (given := next((n for n in DETECTION_OPTIONS if getattr(args, n) is not None), None)):

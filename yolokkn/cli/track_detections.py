@@ -126,8 +126,9 @@ def run_job(job: Job) -> str:
         sequence = tracking.read_sequence(job.path, job.name, with_cameras=job.with_cameras)
     except ValueError as error:
         raise DataError(str(error)) from None
-    rate = job.frame_rate or sequence.frame_rate or DEFAULT_FRAME_RATE
-    tracker = tracking.create(job.tracker, frame_rate=rate, **job.settings)
+    rate = sequence.frame_rate or job.frame_rate or DEFAULT_FRAME_RATE
+    asked = job.frame_rate if job.frame_rate != rate else None
+    tracker = tracking.create(job.tracker, frame_rate=asked or tracking.nominal_frame_rate(rate), **job.settings)
     tracked = tracking.track_sequence(replace(sequence, frame_rate=rate), tracker)
     text = f"{len(sequence.frames)} detections, {len(tracked)} rows of {len(set(tracked.ids.tolist()))} tracks"
     if job.fill:

@@ -27,7 +27,8 @@ def add_tracker_options(group: argparse._ArgumentGroup) -> None:
         help="strict: a track keeps its class; agnostic: classes are ignored; vote: so, and a track has its likeliest one",
     )
     for name, (kind, text) in settings().items():
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=text)
+        metavar = "BOOL" if kind is flag else "N" if kind is int else "X"
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
 
 
 def take_tracker_file(args: argparse.Namespace) -> str | None:

@@ -97,7 +97,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     both = sorted(set(space) & set(fixed)) if args.search else []
     if both:
         raise ValueError(
-            f"--{both[0].replace('_', '-')} must stand without --search {both[0]}: it is fixed or searched"
+            f"--search {both[0]}: its value must not be given as well (--{both[0].replace('_', '-')}, or in the tracker's file)"
         )
     return Plan(
         args.tracker,

@@ -11,6 +11,7 @@ from torch import nn
 from yolokkn.errors import ModelError
 from yolokkn.models import Deployable
 from yolokkn.models.finished import BestClassTable
+from yolokkn.models.outputs import MAX_LOG_SIZE
 from yolokkn.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from yolokkn.runtime.load import load
 
@@ -54,7 +55,7 @@ def verify_export(
             wanted, got = run(body, images), _run_file(plain, images)
             for name, difference in largest(wanted, got).items():
                 differences[name] = max(differences[name], difference)
-                if not _agree(wanted[name], got[name]):
+                if not _agree(wanted[name], got[name], _relative(body, name)):
                     raise ModelError(
                         f"export_onnx: output {name} must equal the network's within {TOLERANCE:g} of each channel's largest "
                         f"value, got a difference of {difference:.2g} for {count} pictures of {hw[0]} x {hw[1]}"
@@ -100,13 +101,22 @@ def largest(wanted: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray]) -> 
     return found
 
 
-def _agree(wanted: np.ndarray, got: np.ndarray) -> bool:
+def _relative(deployable: Deployable, name: str) -> np.ndarray | float:
+    """Return how much of a value itself may differ, by channel: an exponential grows with the error of its logit."""
+    if name != "detections" or deployable.head.formula != "darknet":
+        return 0.0
+    share: np.ndarray = np.zeros((1, 4 + deployable.head.num_classes + deployable.head.num_extras, 1))
+    share[:, 2:4] = TOLERANCE * MAX_LOG_SIZE
+    return share
+
+
+def _agree(wanted: np.ndarray, got: np.ndarray, relative: np.ndarray | float) -> bool:
     """Compare channel by channel: scores must agree better than boxes in pixels."""
     if wanted.shape != got.shape:
         return False
     others = tuple(i for i in range(wanted.ndim) if i != 1)
     scale = np.maximum(np.abs(wanted).max(others, keepdims=True, initial=0), 1)
-    return bool((np.abs(wanted - got) <= TOLERANCE * scale).all())
+    return bool((np.abs(wanted - got) <= TOLERANCE * scale + relative * np.abs(wanted)).all())
 
 
 def _verify_table(deployable: Deployable, trace: Trace, count: int) -> None:

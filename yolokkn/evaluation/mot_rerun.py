@@ -24,11 +24,10 @@ from yolokkn.tracking import (
     TrackRows,
     fill_gaps,
     find_detections,
+    nominal_frame_rate,
     read_sequence,
     track_sequence,
 )
-
-DEFAULT_FRAME_RATE = 30.0
 
 Thinning = Callable[[int, float], np.ndarray]
 """From the length and the frames a second of a sequence (0: unknown), the frames to keep, ascending from 1."""
@@ -145,9 +144,7 @@ def measure_tracker(
     """
     rows = {}
     for name, sequence in sequences.items():
-        tracked = track_sequence(
-            sequence.detections, make_tracker(sequence.detections.frame_rate or DEFAULT_FRAME_RATE)
-        )
+        tracked = track_sequence(sequence.detections, make_tracker(nominal_frame_rate(sequence.detections.frame_rate)))
         if fill:
             tracked = fill_gaps(tracked, fill)
         results = _table(tracked, sequence.keep)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -47,17 +48,21 @@ class Range:
 
 
 Choices = tuple[bool, ...]
+_OF_PICTURES = ("mask_weight", "proximity_thresh", "appearance_thresh")
 Space = Mapping[str, "Range | Choices"]
 
 
 def default_space(tracker: str) -> dict[str, Range | Choices]:
     """Return where each setting of a tracker is searched where nothing is said.
 
-    Shares: 0.3 either way of the default, within their limits; others: from a third of the default to three times it.
+    Shares: 0.3 either way of the default, within their limits; others: from a third of the default to three times it. What
+    only masks or appearance vectors have a use for is left alone: files of detections hold neither.
     """
     space: dict[str, Range | Choices] = {}
     for one in dataclasses.fields(SETTINGS[tracker]):
         default: Any = one.default
+        if one.name in _OF_PICTURES:
+            continue
         if isinstance(default, bool):
             space[one.name] = (False, True)
             continue
@@ -319,6 +324,7 @@ class _Worker:
 
     @classmethod
     def begin(cls, plan: Plan, sequences: dict[str, LabelledSequence]) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
         cls.plan, cls.sequences = plan, sequences
 
     @classmethod

@@ -73,6 +73,7 @@ class Deployable(nn.Module):
                 raise ValueError(f"Deployable: imgsz must be multiples of {stride}, got {imgsz[0]}x{imgsz[1]}")
             for name, value in _fixed_layout(self.head, imgsz)._asdict().items():
                 self.register_buffer(f"_{name}", value, persistent=False)
+        self.eval()  # all of it: a tracer that finds a part in training mode leaves every part so
 
     def _check_layout(self) -> None:
         task, layout = self.spec.task, self.export_layout

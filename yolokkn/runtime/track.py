@@ -18,7 +18,7 @@ from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
 from yolokkn.runtime.sinks import Sink, open_sink
-from yolokkn.runtime.sources import DEFAULT_FRAME_RATE, Source, open_source
+from yolokkn.runtime.sources import Source, open_source
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.types import Detections, Frame, Tracks
 
@@ -136,7 +136,7 @@ def _frames(
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
         if isinstance(tracker, str):
-            tracker = tracking.create(tracker, frame_rate=frames.frame_rate or DEFAULT_FRAME_RATE, **settings)
+            tracker = tracking.create(tracker, frame_rate=tracking.nominal_frame_rate(frames.frame_rate), **settings)
         sinks = open_sinks(stack, uris, frames, model)
         config = configure(frames.is_live, policy, model.backend.threads)
         pipeline = run_pipeline(

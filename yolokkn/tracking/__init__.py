@@ -28,6 +28,7 @@ from yolokkn.tracking.settings import (
     KknSettings,
     OcSortSettings,
     SortSettings,
+    nominal_frame_rate,
 )
 from yolokkn.tracking.tracker_files import TrackerFile, is_tracker_file, read_tracker_file
 from yolokkn.tracking.trackers import (
@@ -77,6 +78,7 @@ __all__ = [
     "fill_gaps",
     "find_detections",
     "is_tracker_file",
+    "nominal_frame_rate",
     "read_cameras",
     "read_columns",
     "read_detections",

@@ -231,23 +231,24 @@ def read_sequence(
         path: The file.
         name: The sequence's; by default the file's.
         with_cameras: Read gmc.txt where there is one.
-        folder: The sequence's, for a file that is no SEQ/det/det.txt, which tells its own.
+        folder: Where they are looked for after the folder of SEQ/det/det.txt: that of the ground truth, say.
 
     Raises:
         ValueError: A file is malformed, or has frames beyond the length that seqinfo.ini tells; the message names it.
         OSError: A file cannot be read.
     """
-    if path.name == "det.txt" and path.parent.name == "det":
-        folder = path.parent.parent
+    own = path.parent.parent if path.name == "det.txt" and path.parent.name == "det" else None
+    folders = [one for one in (own, folder) if one]
     info = SequenceInfo()
-    if folder and (folder / "seqinfo.ini").is_file():
-        info = read_seqinfo(folder / "seqinfo.ini")
+    if told := next((one for one in folders if (one / "seqinfo.ini").is_file()), None):
+        info = read_seqinfo(told / "seqinfo.ini")
     sequence = SequenceDetections.from_columns(name or path.stem, read_columns(path), info)
     last = int(sequence.frames[-1]) if len(sequence.frames) else 0
     if last > sequence.num_frames:
         raise ValueError(f"{path}: frames must be within 1 and {info.num_frames}, as seqinfo.ini tells, got {last}")
-    if with_cameras and folder and (folder / "gmc.txt").is_file():
-        return replace(sequence, cameras=read_cameras(folder / "gmc.txt"))
+    moved = next((one for one in folders if (one / "gmc.txt").is_file()), None)
+    if with_cameras and moved:
+        return replace(sequence, cameras=read_cameras(moved / "gmc.txt"))
     return sequence
 
 

@@ -232,6 +232,18 @@ def make_settings(kinds: Mapping[str, type], tracker: str, values: dict[str, Any
     return kinds[tracker](**values)
 
 
+LEAST_NOMINAL_RATE = 10.0
+
+
+def nominal_frame_rate(source_rate: float | None) -> float:
+    """Return the frame rate that suits a tracker for a source of this rate: its own, but at least 10; 30 where it is unknown.
+
+    A nominal frame is what trackers count in. What a person does in half a second is no small step: below 10 frames a second
+    tracks are predicted over several nominal frames, and are less sure of where they are.
+    """
+    return max(source_rate, LEAST_NOMINAL_RATE) if source_rate else 30.0
+
+
 def check_frame_rate(owner: str, frame_rate: Any) -> float:
     """Return the frame rate as a float, or raise where it is no rate."""
     value = _number(owner, "frame_rate", frame_rate)

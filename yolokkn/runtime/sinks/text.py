@@ -146,17 +146,19 @@ class JsonlSink(LineSink):
 
 
 class MotSink(LineSink):
-    """MOTChallenge rows `frame,id,left,top,width,height,confidence,-1,-1,-1`, confirmed tracks only, frames from 1."""
+    """MOTChallenge rows `frame,id,left,top,width,height,confidence,-1,-1,-1`, frames from 1.
+
+    Of tracks those that are confirmed; detections have the id -1, as in det.txt.
+    """
 
     def _lines(self, frame: Frame, result: Detections) -> str:
-        if not isinstance(result, Tracks):
-            raise SinkError(f"write: {self.path}: a mot: sink must be given Tracks, got Detections; use a tracker")
+        ids: list[int] = result.track_ids.tolist() if isinstance(result, Tracks) else [-1] * len(result)
         rows = []
-        for box, score, track_id in zip(result.boxes, result.scores, result.track_ids, strict=True):
-            if track_id >= 0 and np.isfinite(box).all() and np.isfinite(score):
+        for box, score, track_id in zip(result.boxes, result.scores, ids, strict=True):
+            if (track_id >= 0 or not isinstance(result, Tracks)) and np.isfinite(box).all() and np.isfinite(score):
                 x1, y1, x2, y2 = (float(v) for v in box)
                 place = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
-                rows.append(f"{frame.index + 1},{int(track_id)},{place},{float(score):.4f},-1,-1,-1\n")
+                rows.append(f"{frame.index + 1},{track_id},{place},{float(score):.4f},-1,-1,-1\n")
         return "".join(rows)
 
 
