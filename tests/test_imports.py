@@ -27,6 +27,8 @@ LEVELS = {  # longest prefix wins
     "yolokkn.runtime.pipeline": 3,
     "yolokkn.runtime.track": 3,
     "yolokkn.runtime.evaluate": 3,
+    "yolokkn.runtime.parity": 3,
+    "yolokkn.runtime.parity_models": 3,
     "yolokkn.training": 4,
     "yolokkn.deploy": 4,
     "yolokkn.cli": 5,

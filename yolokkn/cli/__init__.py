@@ -17,6 +17,7 @@ VERBS = {
     "tune": "search a tracker's settings on labelled sequences",
     "export": "write a checkpoint as an ONNX file, proven equal",
     "info": "say what a model file is; without one, list the models that come with the package",
+    "doctor": "check the installation, or a model: is what every backend gives the same, stage by stage",
     "data": "check or preview labelled pictures, fit anchors to them, draw a toy set",
 }
 

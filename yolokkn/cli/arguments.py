@@ -35,6 +35,11 @@ class Parser(argparse.ArgumentParser):
         print(f"{self.prog}: error: {message}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)
 
+    def change(self, name: str, *, default: Any, help: str) -> None:
+        """Give an option that several verbs share another default, and say so in its help."""
+        action = self._options()[name]
+        action.default, action.help = default, help
+
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse a command line in which options may be written either way."""
         namespace, unknown = self.parse_known_args(self._spelled_out(argv))

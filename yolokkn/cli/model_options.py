@@ -53,6 +53,14 @@ def read_names(text: str | None) -> list[str] | str | None:
     return words(text)
 
 
+def read_anchors(text: str | None) -> Any:
+    """Read --anchors: JSON."""
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--anchors must be JSON, got {text!r}: {error}") from None
+
+
 def load_model(args: argparse.Namespace, *, default: bool = False, **options: Any) -> Model:
     """Load the model that the command line names; with `default`, where it names none, the one that comes with the package."""
     if not args.model and not default:
@@ -60,12 +68,6 @@ def load_model(args: argparse.Namespace, *, default: bool = False, **options: An
     if args.model and Path(args.model).suffix.lower() == ".safetensors":
         model = load_checkpoint(args, **options)
         return model.with_options(classes=args.classes) if getattr(args, "classes", None) else model
-    anchors = None
-    if args.anchors is not None:
-        try:
-            anchors = json.loads(args.anchors)
-        except ValueError as error:
-            raise ValueError(f"--anchors must be JSON, got {args.anchors!r}: {error}") from None
     model = load(
         args.model or None,
         device=args.device,
@@ -73,7 +75,7 @@ def load_model(args: argparse.Namespace, *, default: bool = False, **options: An
         layout=args.layout,
         imgsz=args.imgsz,
         names=read_names(args.names),
-        anchors=anchors,
+        anchors=read_anchors(args.anchors),
         letterbox=args.letterbox,
         threads=args.threads,
         **options,

@@ -153,6 +153,7 @@ class Layout(ABC):
         task: "detect", "segment", "pose" or "segment-pose".
         num_keypoints: Keypoints a detection, 0 without.
         preprocess: How the input is prepared.
+        implementation: What decodes and postprocesses: "cpu", or "reference", the slow specification.
     """
 
     name: ClassVar[str]
@@ -163,6 +164,12 @@ class Layout(ABC):
     task: str = "detect"
     num_keypoints: int = 0
     preprocess: Preprocess = field(default_factory=Preprocess)
+    implementation: str = "cpu"
+
+    @property
+    def kernels(self) -> Any:
+        """The ops of its implementation: `yolokkn.ops`, or `yolokkn.ops.reference` with the same names."""
+        return ops.reference if self.implementation == "reference" else ops
 
     @abstractmethod
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
@@ -224,7 +231,7 @@ class HeadLayout(Layout):
         """Gather mask coefficients and keypoints."""
         if not self.num_extras:
             return Extras()
-        rows = ops.gather_extras(
+        rows = self.kernels.gather_extras(
             outputs[self.head][item],
             anchor_index,
             first=self.first_extra,

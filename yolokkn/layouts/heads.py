@@ -57,7 +57,7 @@ class DarknetLayout(Layout):
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Decode every scale; see `yolokkn.ops.decode_heads`."""
-        return ops.decode_heads(
+        return self.kernels.decode_heads(
             [outputs[name][item] for name in self.heads],
             num_classes=self.num_classes,
             anchors=self.anchors,

@@ -29,6 +29,8 @@ class OnnxRuntimeBackend(Backend):
         device: "cpu", or "cuda" with onnxruntime-gpu.
         threads: Threads of all runs together; None takes every core.
         num_requests: Runs at once among which the threads are shared.
+        optimize: Let ONNX Runtime rewrite the graph; without, each node runs as the file has it: slow, and what the
+            optimised graph is held against.
 
     Raises:
         ModelError: The file is no ONNX model that can be run.
@@ -38,7 +40,13 @@ class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
 
     def __init__(
-        self, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None, num_requests: int = 1
+        self,
+        model: str | Path | bytes,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        num_requests: int = 1,
+        optimize: bool = True,
     ) -> None:
         import onnxruntime as ort
 
@@ -56,6 +64,7 @@ class OnnxRuntimeBackend(Backend):
         self._content = parsed.to_bytes()  # what was checked is what runs
         self.threads = threads
         self._device = device
+        self._optimize = optimize
         self._open_session(num_requests)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
@@ -68,6 +77,8 @@ class OnnxRuntimeBackend(Backend):
         options.log_severity_level = 3
         options.inter_op_num_threads = 1
         options.intra_op_num_threads = max((self.threads or available_cores()) // num_requests, 1)
+        if not self._optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._num_requests = num_requests
         try:
             self._session = ort.InferenceSession(self._content, options, providers=_PROVIDERS[self._device])
@@ -78,7 +89,13 @@ class OnnxRuntimeBackend(Backend):
         """Return a session whose threads are shared among so many runs at once."""
         if num_requests == self._num_requests:
             return self
-        return OnnxRuntimeBackend(self._content, device=self._device, threads=self.threads, num_requests=num_requests)
+        return OnnxRuntimeBackend(
+            self._content,
+            device=self._device,
+            threads=self.threads,
+            num_requests=num_requests,
+            optimize=self._optimize,
+        )
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session; feeds are bound where they lie, without a copy."""
