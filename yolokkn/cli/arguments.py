@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from yolokkn.errors import ConfigurationError, YolokknError, did_you_mean
+from yolokkn.errors import ConfigurationError, YolokknError, did_you_mean, printable
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -188,4 +188,4 @@ def run_verb(prog: str, action: Any, *args: Any) -> int:
 
 def _without_function(error: Exception) -> str:
     """Return a message without the function or class that it begins with, which users of the command never called."""
-    return re.sub(r"^(?:[a-z]+(?:_[a-z0-9]+)+|[A-Z]\w+|create): ", "", str(error))
+    return printable(re.sub(r"^(?:[a-z]+(?:_[a-z0-9]+)+|[A-Z]\w+|create): ", "", str(error)))

@@ -13,7 +13,7 @@ import numpy as np
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_FAILED, EXIT_OK, Parser, flag, run_verb, words
 from yolokkn.cli.model_options import add_model_options, import_deploy, read_anchors, read_names
-from yolokkn.errors import MissingDependencyError
+from yolokkn.errors import MissingDependencyError, printable
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.graph.precision import less_exact
 from yolokkn.runtime.installation import as_lines, installation
@@ -80,13 +80,13 @@ def run(args: argparse.Namespace) -> int:
     facts = installation()
     print("\n".join(as_lines(facts)))
     opened, reference, said, precision = open_both(args, model)
-    print("\n".join(describe(opened)))
+    print(printable("\n".join(describe(opened))))
     if not pictures:
         pictures = [default_picture()]
     results = []
     for name, image in pictures:
         found = compare_models(opened.models, reference, image, precision=precision, picture=name, reference_name=said)
-        print("\n" + as_table(found))
+        print(printable("\n" + as_table(found)))
         results.append(found)
     if args.json:
         write_atomically(Path(args.json), as_json(facts, opened, results))

@@ -10,6 +10,7 @@ from typing import Any
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
 from yolokkn.cli.model_options import add_model_options, import_deploy, load_model
+from yolokkn.errors import printable
 from yolokkn.layouts import LAYOUTS, UNNAMED_CLASSES, read_facts
 from yolokkn.runtime.assets import DEFAULT_MODEL, EmbeddedModel, embedded_models, resolve_model
 from yolokkn.runtime.model import Model
@@ -131,7 +132,7 @@ def model_cost_of(path: str, input_hw: tuple[int, int]) -> Any:
 
 def as_text(facts: dict[str, Any]) -> str:
     """Return the facts as aligned lines."""
-    names = facts["class_names"]
+    names = [name.replace("\n", " ") for name in facts["class_names"]]
     shown = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
     gflops = f"{facts['gflops']:.2f} GFLOPs" if facts["gflops"] is not None else f"GFLOPs: {facts['gflops_reason']}"
     rows = [
@@ -147,4 +148,4 @@ def as_text(facts: dict[str, Any]) -> str:
         ("cost", f"{facts['parameters']:,} parameters, {gflops} at {facts['input_size'].split(',')[0]}"),
         ("backend", facts["backend"]),
     ]
-    return "\n".join(f"{key:<9} {value}" for key, value in rows)
+    return "\n".join(f"{key:<9} {printable(str(value))}" for key, value in rows)

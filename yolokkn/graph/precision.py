@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-from yolokkn.graph.onnx_file import DATA_TYPES, Model, walk_tensors
+from yolokkn.graph.onnx_file import DATA_TYPES, Model, walk_nodes, walk_tensors
 
 PRECISIONS = ("fp32", "fp16", "int8")  # from the most exact to the least
 
@@ -36,7 +33,7 @@ def graph_precision(model: Model) -> tuple[str, str]:
         >>> graph_precision(parse_model(builder.to_bytes()))
         ('fp32', 'no float16 weights, nothing quantized')
     """
-    quantized = sum(node.op_type in _QUANTIZED for node in _nodes(model.graph))
+    quantized = sum(node.op_type in _QUANTIZED for node in walk_nodes(model.proto))
     if quantized:
         return "int8", f"{quantized} quantized nodes (QuantizeLinear and the like)"
     weights = [DATA_TYPES[t.data_type][0] for t in walk_tensors(model.proto) if len(t.dims) > 1]
@@ -58,7 +55,7 @@ def computing_precision(model: Model) -> str:
     if precision != "fp16" or any(info.dtype in _HALVES for info in (*model.inputs, *model.outputs)):
         return precision
     halves = {t.name for t in model.graph.initializer if DATA_TYPES[t.data_type][0] in _HALVES}
-    users = [n for n in _nodes(model.graph) if halves.intersection(n.input)]
+    users = [n for n in walk_nodes(model.proto) if halves.intersection(n.input)]
     widened = [any(a.name == "to" and a.i == _FLOAT for a in n.attribute) for n in users if n.op_type == "Cast"]
     return "fp32" if users and len(widened) == len(users) and all(widened) else "fp16"
 
@@ -71,11 +68,3 @@ def less_exact(*precisions: str) -> str:
         'int8'
     """
     return max(precisions, key=PRECISIONS.index)
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    stack = [graph]
-    while stack:
-        for node in stack.pop().node:
-            yield node
-            stack.extend(a.g for a in node.attribute if a.HasField("g"))

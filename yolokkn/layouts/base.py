@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from yolokkn import ops
-from yolokkn.errors import LayoutError
+from yolokkn.errors import LayoutError, printable
 from yolokkn.geometry import LetterboxRule
 from yolokkn.layouts.metadata import ModelFacts
 
@@ -27,7 +27,8 @@ class TensorSpec:
 
     def __str__(self) -> str:
         sizes = ", ".join("?" if n is None else str(n) for n in self.shape)
-        return f"{self.name} {self.dtype} ({sizes})"
+        name = printable(self.name).replace("\n", "\\n")
+        return f"{name} {self.dtype} ({sizes})"
 
 
 @dataclass(frozen=True)

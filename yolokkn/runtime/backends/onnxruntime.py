@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.errors import MissingDependencyError, ModelError
-from yolokkn.graph import parse_model, read_model
+from yolokkn.graph import check_limits, parse_model, read_model
 from yolokkn.layouts import TensorSpec
 from yolokkn.runtime.backends.base import Backend, available_cores
 
@@ -58,6 +58,7 @@ class OnnxRuntimeBackend(Backend):
                 "run: pip install onnxruntime-gpu"
             )
         parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
+        check_limits(parsed)
         self.metadata = dict(parsed.metadata)
         self.op_types = frozenset(node.op_type for node in parsed.graph.node)
         self._name = parsed.name
@@ -100,12 +101,33 @@ class OnnxRuntimeBackend(Backend):
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session; feeds are bound where they lie, without a copy."""
         binding = self._session.io_binding()
-        for name, array in feeds.items():
-            binding.bind_cpu_input(name, array)
-        for name in self._output_names:
-            binding.bind_output(name)
-        self._session.run_with_iobinding(binding)
-        return dict(zip(self._output_names, binding.copy_outputs_to_cpu(), strict=True))
+        try:
+            for name, array in feeds.items():
+                binding.bind_cpu_input(name, array)
+            for name in self._output_names:
+                binding.bind_output(name)
+            self._session.run_with_iobinding(binding)
+            return dict(zip(self._output_names, binding.copy_outputs_to_cpu(), strict=True))
+        except Exception as error:
+            raise ModelError(f"{self._name}: ONNX Runtime cannot run it: {_first_line(error)}") from error
+
+
+def check_by_session(content: bytes, name: str) -> None:
+    """Let ONNX Runtime read a model for another library that does not survive every file; tens of milliseconds.
+
+    Raises:
+        ModelError: ONNX Runtime refuses it: an operator is unknown, or its inputs are not those that it takes.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        ort.InferenceSession(content, options, providers=_PROVIDERS["cpu"])
+    except Exception as error:
+        raise ModelError(f"{name}: ONNX Runtime cannot read it: {_first_line(error)}") from error
 
 
 def _spec(node: Any) -> TensorSpec:
