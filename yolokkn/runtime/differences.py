@@ -95,6 +95,7 @@ class DetectionsDifference:
         score: Largest difference of a score.
         mask_share: Largest share of a mask's pixels that differ.
         num_beyond: Pairs whose box, score, mask or keypoints differ beyond the tolerance.
+        num_allowed: How many missing, extra, changed and differing ones the tolerance lets pass.
         where: Row of the reference whose box differs most, -1 without pairs.
     """
 
@@ -110,12 +111,14 @@ class DetectionsDifference:
     score: float
     mask_share: float
     num_beyond: int
+    num_allowed: int
     where: int
 
-    def is_noise(self, tolerance: Tolerance) -> bool:
-        """Say whether all this is within the tolerance."""
+    @property
+    def is_noise(self) -> bool:
+        """Whether all this is within the tolerance that it was measured with."""
         lost = self.num_missing + self.num_extra + self.num_class_changes + self.num_beyond
-        return lost <= tolerance.unmatched * max(self.num_reference, 1)
+        return lost <= self.num_allowed
 
     def numbers(self) -> dict[str, Any]:
         """Return plain values."""
@@ -167,6 +170,7 @@ def compare_detections(
         score=float(scores.max(initial=0)),
         mask_share=float((masks / np.maximum(areas, 1)).max(initial=0)),
         num_beyond=int(beyond.sum()),
+        num_allowed=int(tolerance.unmatched * len(reference)),
         where=int(rows[boxes.argmax()]) if len(pairs) else -1,
     )
 

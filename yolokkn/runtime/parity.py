@@ -197,7 +197,7 @@ class _Column:
             score_threshold=options.score_threshold,
             max_detections=options.max_detections,
         )
-        agrees = compared.is_noise(self._tolerance)
+        agrees = compared.is_noise
         text = f"{compared.num_matched} of {compared.num_reference} rows"
         return StageResult("network", agrees, text, matched(compared), compared.numbers())
 
@@ -234,7 +234,7 @@ class _Column:
             max_detections=truth.options.max_detections,
         )
         text = f"{compared.num_matched} of {compared.num_reference}, {compared.box_px:.2g} px, {compared.score:.2g}"
-        agrees = compared.is_noise(self._tolerance)
+        agrees = compared.is_noise
         return StageResult("detections", agrees, text, matched(compared), compared.numbers())
 
 
