@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,10 @@ def import_deploy(what: str) -> Any:
     Raises:
         MissingDependencyError: Torch is not installed.
     """
+    from yolokkn import deploy
+
     try:
-        from yolokkn import deploy
+        importlib.import_module("yolokkn.deploy.checkpoint_model")  # the package itself does without torch
     except ImportError as error:
         raise MissingDependencyError(
             f"{what}: torch must be installed for checkpoints; run: pip install 'yolokkn[train]'"
