@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -68,21 +69,24 @@ def load_model(args: argparse.Namespace, *, default: bool = False, **options: An
     if args.model and Path(args.model).suffix.lower() == ".safetensors":
         model = load_checkpoint(args, **options)
         return model.with_options(classes=args.classes) if getattr(args, "classes", None) else model
-    model = load(
-        args.model or None,
-        device=args.device,
-        backend=args.backend,
-        layout=args.layout,
-        imgsz=args.imgsz,
-        names=read_names(args.names),
-        anchors=read_anchors(args.anchors),
-        letterbox=args.letterbox,
-        threads=args.threads,
-        **options,
-    )
+    model = load(args.model or None, **load_options(args), **options)
     if getattr(args, "classes", None):
         return model.with_options(classes=args.classes)
     return model
+
+
+def load_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the group of options about the model says, as `yolokkn.load` takes it."""
+    return {
+        "device": args.device,
+        "backend": args.backend,
+        "layout": args.layout,
+        "imgsz": args.imgsz,
+        "names": read_names(args.names),
+        "anchors": read_anchors(args.anchors),
+        "letterbox": args.letterbox,
+        "threads": args.threads,
+    }
 
 
 def load_checkpoint(args: argparse.Namespace, **options: Any) -> Model:
@@ -105,8 +109,10 @@ def import_deploy(what: str) -> Any:
     Raises:
         MissingDependencyError: Torch is not installed.
     """
+    from yolokkn import deploy
+
     try:
-        from yolokkn import deploy
+        importlib.import_module("yolokkn.deploy.checkpoint_model")  # the package itself does without torch
     except ImportError as error:
         raise MissingDependencyError(
             f"{what}: torch must be installed for checkpoints; run: pip install 'yolokkn[train]'"

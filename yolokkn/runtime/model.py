@@ -176,6 +176,15 @@ class Workspace:
         letterbox = self._fill(image)
         return letterbox, self._model.feeds(self._blob, letterbox.input_hw)
 
+    def feeds(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Preprocess a picture and return what the network takes, by input; the arrays are the caller's.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+        """
+        check_image(image)
+        return {name: value.copy() for name, value in self.prepare(image)[1].items()}
+
     def _fill(self, image: np.ndarray) -> Letterbox:
         hw = (image.shape[0], image.shape[1])
         letterbox = self._letterbox
