@@ -28,17 +28,29 @@ def model(nodes, constants=(), inputs=(IMAGES,), outputs=(OUTPUT,), **kwargs) ->
     return made
 
 
-def head(*before, constants=(), source="images", **kwargs) -> onnx.ModelProto:
-    """A detector whose head follows from its picture; `before` stands in front and gives `source`."""
+def head(*before, constants=(), source="images", picture="images", **kwargs) -> onnx.ModelProto:
+    """A small detector whose head follows from its picture; `before` stands beside its convolutions and gives `source`."""
+    rng = np.random.default_rng(0)
     boxes = np.zeros(HEAD, np.float32)
     boxes[:, 0], boxes[:, 1] = np.linspace(0, 31, 21), np.linspace(31, 0, 21)
+    weights = [
+        constant(f"w{i}", rng.normal(0, 0.2, (out, channels, 3, 3)).astype(np.float32))
+        for i, (channels, out) in enumerate(((3, 8), (8, 8), (8, 6)))
+    ]
     nodes = [
         *before,
+        helper.make_node("Conv", [picture, "w0"], ["x0"], pads=[1] * 4, strides=[2, 2]),
+        helper.make_node("Relu", ["x0"], ["x1"]),
+        helper.make_node("Conv", ["x1", "w1"], ["x2"], pads=[1] * 4),
+        helper.make_node("Relu", ["x2"], ["x3"]),
+        helper.make_node("Conv", ["x3", "w2"], ["x4"], pads=[1] * 4),
+        helper.make_node("ReduceMean", ["x4"], ["body"], keepdims=0),
         helper.make_node("ReduceMean", [source], ["mean"], keepdims=0),
-        helper.make_node("Mul", ["mean", "nought"], ["zero"]),
+        helper.make_node("Add", ["body", "mean"], ["sum"]),
+        helper.make_node("Mul", ["sum", "nought"], ["zero"]),
         helper.make_node("Add", ["boxes", "zero"], ["output0"]),
     ]
-    return model(nodes, [constant("nought", np.float32(0)), constant("boxes", boxes), *constants], **kwargs)
+    return model(nodes, [constant("nought", np.float32(0)), constant("boxes", boxes), *weights, *constants], **kwargs)
 
 
 def external(location: str, **more: str) -> onnx.ModelProto:
@@ -202,7 +214,7 @@ def twisted_models() -> Iterator[tuple[str, onnx.ModelProto]]:
     renamed = head(outputs=[helper.make_tensor_value_info(evil, TensorProto.FLOAT, HEAD)])
     renamed.graph.node[-1].output[0] = evil
     yield "output called with control characters", renamed
-    renamed = head(inputs=[helper.make_tensor_value_info(evil, TensorProto.FLOAT, PICTURE)], source=evil)
+    renamed = head(inputs=[helper.make_tensor_value_info(evil, TensorProto.FLOAT, PICTURE)], source=evil, picture=evil)
     helper.set_model_props(renamed, {"names": json.dumps({0: "a\x1b[31m", 1: "b\nc"}), "author": "me\x1b]0;title\x07"})
     yield "input, classes and author called with control characters", renamed
     yield "picture of text", head(inputs=[helper.make_tensor_value_info("images", TensorProto.STRING, PICTURE)])

@@ -68,7 +68,9 @@ def to_half(path: Path) -> None:
 
 
 def quantize_int8(path: Path) -> None:
-    feeds = [{"images": np.full((1, 3, 32, 32), 0.4, np.float32)}] * 2
+    from yolokkn.graph import read_model
+
+    feeds = [{info.name: np.full((1, 3, 32, 32), 0.4, np.float32) for info in read_model(path).inputs}] * 2
     module(PARTS["quantize_int8"]).quantize_int8(path.read_bytes(), feeds)
 
 
