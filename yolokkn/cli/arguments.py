@@ -23,7 +23,13 @@ EXIT_CODES = """exit codes:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and name the nearest option."""
+    """An argument parser whose errors are one line and name the nearest option.
+
+    Attributes:
+        intermixed: Arguments without a name may stand before, between and behind the options.
+    """
+
+    intermixed = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
@@ -42,7 +48,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse a command line in which options may be written either way."""
-        namespace, unknown = self.parse_known_args(self._spelled_out(argv))
+        read = self.parse_known_intermixed_args if self.intermixed else self.parse_known_args
+        namespace, unknown = read(self._spelled_out(argv))
         if unknown:
             self.error(self._unknown(unknown[0]))
         return namespace

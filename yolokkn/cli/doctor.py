@@ -65,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
     parser.change(
         "backend", default=None, help="such as openvino or onnxruntime:cuda,openvino; all that are there by default"
     )
+    parser.intermixed = True
     args = parser.parse(argv)
     return run_verb("yolokkn doctor", run, args)
 

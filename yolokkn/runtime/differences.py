@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from yolokkn.runtime.tolerances import Tolerance
 from yolokkn.types import Detections, Masks
 
 _MATCH_IOU = 0.5
+_FEW = 3  # of fewer detections a share says nothing
 SPARE_MASK_PIXELS = 4  # of each mask, whatever its size
 
 
@@ -170,9 +172,13 @@ def compare_detections(
         score=float(scores.max(initial=0)),
         mask_share=float((masks / np.maximum(areas, 1)).max(initial=0)),
         num_beyond=int(beyond.sum()),
-        num_allowed=int(tolerance.unmatched * len(reference)),
+        num_allowed=_allowed(tolerance.unmatched, len(reference)),
         where=int(rows[boxes.argmax()]) if len(pairs) else -1,
     )
+
+
+def _allowed(share: float, count: int) -> int:
+    return ceil(share * count) if count >= _FEW else int(share * count)
 
 
 def _match(reference: Detections, found: Detections) -> list[tuple[int, int]]:
