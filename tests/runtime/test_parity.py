@@ -296,9 +296,11 @@ def test_the_table_of_tolerances_rises_and_is_shown():
         assert values == sorted(values) and getattr(KERNELS, field) <= max(values[0], 0.02)
     lines = tolerance_table().splitlines()
     assert len(lines) == 1 + len(TOLERANCES["fp32"].__dataclass_fields__)
-    assert lines[0].split()[-4:] == ["fp32", "fp16", "int8", "kernels"]
+    assert lines[0].split()[-5:] == ["fp32", "fp16", "int8", "int8-same", "kernels"]
     model = detector()
-    with pytest.raises(ValueError, match="compare_models: precision must be one of fp32, fp16, int8, got 'fp8'"):
+    with pytest.raises(
+        ValueError, match="compare_models: precision must be one of fp32, fp16, int8, int8-same, got 'fp8'"
+    ):
         compare_models({"a": model}, model, IMAGE, precision="fp8")
 
 

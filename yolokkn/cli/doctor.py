@@ -38,7 +38,7 @@ stages:
                the C++ kernels against their slow twins, on one and the same raw output
   detections   the whole way from picture to detections against the reference's
 
-tolerances, by the precision of the file (or of the less exact of two):
+tolerances, by the precision of the file (of the less exact of two; int8-same: one int8 file on two backends):
 """
 CODES = "\n\nA difference beyond them is exit code 1.\n\n" + EXIT_CODES
 
@@ -99,7 +99,8 @@ def open_both(args: argparse.Namespace, model: str | None) -> tuple[OpenedModels
     backends = None if args.backend is None else words(args.backend)
     opened, plain = open_any(args, model, backends)
     if args.reference is None:
-        return opened, plain, "NumPy around torch" if is_checkpoint(model) else PLAIN, opened.computes_in
+        same = "int8-same" if opened.computes_in == "int8" else opened.computes_in
+        return opened, plain, "NumPy around torch" if is_checkpoint(model) else PLAIN, same
     other, reference = open_any(args, args.reference, [])
     first = next(iter(opened.models.values()))
     reference = replace(reference, rectangular=first.rectangular)

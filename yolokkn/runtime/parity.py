@@ -56,7 +56,7 @@ def compare_models(
         reference: Runs the network of the reference; its thresholds hold for all. Where it finds fewer than three
             detections, the score threshold is lowered until there are some.
         image: (H, W, 3) uint8 BGR.
-        precision: "fp32", "fp16" or "int8": whose row of `TOLERANCES` holds for networks and detections.
+        precision: "fp32", "fp16", "int8" or "int8-same": whose row of `TOLERANCES` holds for networks and detections.
         picture: The picture's name, for messages.
         reference_name: What the reference is, for messages.
 
