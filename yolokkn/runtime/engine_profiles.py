@@ -65,8 +65,7 @@ def _shape(
         if isinstance(given, int) and wanted is not None and wanted != given:
             what = ("batch", "channels", "height", "width")[place]
             raise ValueError(
-                f"{what}: the model takes {given} only, got {wanted}; export it with this size free "
-                f"({'--batch free' if place == 0 else '--dynamic true'})"
+                f"{what}: the model takes {given} only, got {wanted}; export it anew with this size, or with it free"
             )
         if is_picture and place >= 2 and wanted is not None and wanted % stride and not isinstance(given, int):
             raise ValueError(f"imgsz: must be multiples of the model's stride {stride}, got {wanted}")

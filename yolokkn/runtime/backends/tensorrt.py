@@ -14,6 +14,7 @@ import numpy as np
 from yolokkn.errors import ModelError
 from yolokkn.graph import parse_model, read_model
 from yolokkn.layouts import TensorSpec
+from yolokkn.runtime.backends import ENGINE_SUFFIXES
 from yolokkn.runtime.backends.base import Backend
 from yolokkn.runtime.backends.tensorrt_lane import Lane
 from yolokkn.runtime.cuda_device import Gpu, find_gpu, use_gpu
@@ -30,7 +31,6 @@ from yolokkn.runtime.engine_manifest import (
 )
 from yolokkn.runtime.engine_profiles import engine_profiles
 
-ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 _MAX_SHAPES = 4  # for which a request keeps a context, buffers and a captured graph
 
 
@@ -74,8 +74,8 @@ class TensorRtBackend(Backend):
         index = gpu_index(device)
         self._cache = cache or EngineCache()
         self._name = "<bytes>" if isinstance(model, bytes) else Path(model).name
-        if is_engine(model):
-            manifest, plan, header = _read_engine(Path(str(model)), trust_engine)
+        if not isinstance(model, bytes) and Path(model).suffix.lower() in ENGINE_SUFFIXES:
+            manifest, plan, header = _read_engine(Path(model), trust_engine)
             self._library = find_library(library or (manifest.request.library if manifest else None))
             self.gpu = find_gpu(index)
             if manifest is not None:
@@ -222,11 +222,6 @@ class _Request:
             outputs = lane.run(feeds)
         self._lanes[key] = lane  # one that failed is not kept
         return outputs
-
-
-def is_engine(model: str | Path | bytes) -> bool:
-    """Tell whether a model is named as an engine."""
-    return not isinstance(model, bytes) and Path(model).suffix.lower() in ENGINE_SUFFIXES
 
 
 def gpu_index(device: str) -> int:
