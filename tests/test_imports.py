@@ -39,7 +39,7 @@ TORCH = ("yolokkn.models", "yolokkn.data", "yolokkn.training", "yolokkn.deploy")
 HEAVY = {
     "torch": ("yolokkn.runtime.backends.torch", *TORCH),
     "openvino": ("yolokkn.runtime.backends.openvino",),
-    "onnxruntime": ("yolokkn.runtime.backends.onnxruntime",),
+    "onnxruntime": ("yolokkn.runtime.backends.onnxruntime", "yolokkn.deploy.quantize"),  # there: its quantiser
     "google": ("yolokkn.graph",),
     "supervision": ("yolokkn.types",),
     "av": ("yolokkn.runtime",),
@@ -48,7 +48,7 @@ HEAVY = {
     "matplotlib": ("yolokkn.plotting",),
     "yaml": ("yolokkn.safe_yaml", "yolokkn.data", "yolokkn.training", "yolokkn.cli"),
     "optuna": ("yolokkn.evaluation.mot_tune",),
-    "onnx": (),
+    "onnx": ("yolokkn.deploy.quantize",),  # ONNX Runtime's quantiser works on its messages
     "safetensors": (),
     "pycocotools": (),
     "scipy": (),

@@ -8,13 +8,14 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from tests.deploy.networks import CASES, HW, fitted, save
 from yolokkn.cli import main
 from yolokkn.deploy import build_onnx
-from yolokkn.deploy.engine_export import check_precision, export_engine, pictures_sha256
+from yolokkn.deploy.engine_export import calibrate_on, check_precision, export_engine
 from yolokkn.errors import ModelError
 from yolokkn.graph import parse_model, read_model
 from yolokkn.runtime.engine_build import EngineOptions
@@ -125,17 +126,27 @@ def test_real_weights(shared_data, own_cache, tmp_path):
         assert "Exp" not in open_engine(path).manifest.op_types  # what tells YOLOX's layouts apart goes along
 
 
-def test_pictures_are_part_of_the_key(tmp_path):
-    one, two = tmp_path / "1.png", tmp_path / "2.png"
-    one.write_bytes(b"a")
-    two.write_bytes(b"b")
-    keys = {
-        pictures_sha256([one, two]),
-        pictures_sha256([two, one]),
-        pictures_sha256([one]),
-        pictures_sha256([one, two], 640),
-    }
-    assert len(keys) == 4 and pictures_sha256([one, two]) == pictures_sha256([one, two])
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of pictures that are noise: enough to calibrate, not to be accurate."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(3):
+        picture = np.random.default_rng(index).integers(0, 255, (90, 120, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{index}.png"), picture)
+    return folder
+
+
+def test_int8_is_calibrated_and_its_pictures_are_part_of_the_key(own_cache, tmp_path, photos):
+    content = exported("yolovkkn2-p", "detect")
+    options = {"name": "a.onnx", "precision": "int8", "options": AHEAD, "cache": own_cache, "overwrite": True}
+    path = tmp_path / "a.engine"
+    report = export_engine(content, path, calibration=calibrate_on(content, photos), **options)
+    assert "QuantizeLinear" in open_engine(path).manifest.op_types and not report.is_hit
+    assert export_engine(content, path, calibration=calibrate_on(content, photos), **options).is_hit
+    (photos / "0.png").unlink()
+    report = export_engine(content, path, calibration=calibrate_on(content, photos), **options)
+    assert not report.is_hit and report.reason == "the calibration's pictures changed"
 
 
 def run(capsys, *words):

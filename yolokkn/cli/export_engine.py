@@ -10,9 +10,13 @@ from typing import Any
 
 from yolokkn.cli.arguments import EXIT_OK, flag, positive, size
 from yolokkn.cli.model_options import import_deploy
-from yolokkn.cli.progress import phases
+from yolokkn.cli.progress import phases, progress
+from yolokkn.cli.quantize import read_content
+from yolokkn.evaluation.coco import CocoDataset
+from yolokkn.graph import parse_model
 from yolokkn.runtime.engine_build import EngineOptions
 from yolokkn.runtime.engine_library import LIBRARIES
+from yolokkn.runtime.evaluate import find_coco_files
 
 Sizes = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 _OPTIONS = (
@@ -99,40 +103,66 @@ def refuse_engine_options(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace, path: Path) -> int:
     """Build the engine and print the report."""
-    from yolokkn.deploy.engine_export import export_engine
+    from yolokkn.deploy.engine_export import calibrate_on, check_precision, export_engine
 
-    model = Path(args.model or args.path)
+    model, precision = Path(args.model or args.path), args.precision or "fp16"
     if args.half:
         raise ValueError("--half is for --format onnx; engines take --precision fp16")
     options = EngineOptions(args.compute_capability or (), args.workspace, args.optimization_level, bool(args.tf32))
     batch, imgsz = _triple(args.batch), _sizes(args.imgsz)
+    labelled = find_coco_files(args.data, args.split or "val2017", None, None) if args.data else None
     content = onnx_of(model, args, batch, imgsz)
+    calibration = calibrate_on(content, args.images) if precision == "int8" and args.images else None
+    check_precision(parse_model(content, model.name), precision, calibration)
     with phases(args.quiet) as (on_progress, say):
         report = export_engine(
             content,
             path,
             name=model.name,
-            precision=args.precision or "fp16",
+            precision=precision,
             batch=batch,
             imgsz=imgsz,
             library=args.library,
             options=options,
+            calibration=calibration,
             overwrite=args.overwrite,
             on_progress=on_progress,
             say=lambda text: say(f"yolokkn export: {text}"),
         )
     print(report.text())
+    if labelled is not None:
+        measure(content, report.graph, precision, calibration, labelled, args)
     return EXIT_OK
+
+
+def measure(
+    content: bytes,
+    graph: bytes,
+    precision: str,
+    calibration: Any,
+    labelled: tuple[Path, Path],
+    args: argparse.Namespace,
+) -> None:
+    """Print what the precision costs: AP before and after on the same pictures, of the graphs, on the CPU."""
+    from yolokkn.deploy.accuracy import compare_accuracy
+    from yolokkn.deploy.engine_export import check_precision, turn
+
+    annotations, images = labelled
+    if not graph:  # the engine came from the cache
+        is_turned = check_precision(parse_model(content), precision, calibration)
+        graph = turn(content, precision, calibration, "model") if is_turned else content
+    if args.images and Path(args.images).resolve() == images.resolve():
+        print("yolokkn export: --images are the pictures that AP is measured on: take others", file=sys.stderr)
+    with progress(2 * len(CocoDataset.load(annotations).images), args.quiet) as advance:
+        print(compare_accuracy(content, graph, annotations, images, advance=advance).text())
 
 
 def onnx_of(model: Path, args: argparse.Namespace, batch: Any, imgsz: Sizes | None) -> bytes:
     """Return a model's ONNX file; a checkpoint is exported in memory, with the sizes free that are to be."""
-    from yolokkn.graph import read_model
-
     if model.suffix.lower() != ".safetensors":
         if args.dynamic:
             raise ValueError("--dynamic is for checkpoints; an .onnx file has its sizes free or not")
-        return read_model(model).to_bytes()
+        return read_content(str(model), None)
     deploy = import_deploy(str(model))
     network, _ = deploy.load_network(model)
     is_free = args.batch == "free" or (batch is not None and batch[0] != batch[2])

@@ -67,28 +67,31 @@ def load_model(args: argparse.Namespace, *, default: bool = False, **options: An
     if args.model and Path(args.model).suffix.lower() == ".safetensors":
         model = load_checkpoint(args, **options)
         return model.with_options(classes=args.classes) if getattr(args, "classes", None) else model
+    model = load(args.model or None, **load_options(args), **options)
+    if getattr(args, "classes", None):
+        return model.with_options(classes=args.classes)
+    return model
+
+
+def load_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the group of options about the model says, as `yolokkn.load` takes it."""
     anchors = None
     if args.anchors is not None:
         try:
             anchors = json.loads(args.anchors)
         except ValueError as error:
             raise ValueError(f"--anchors must be JSON, got {args.anchors!r}: {error}") from None
-    model = load(
-        args.model or None,
-        device=args.device,
-        backend=args.backend,
-        layout=args.layout,
-        imgsz=args.imgsz,
-        names=read_names(args.names),
-        anchors=anchors,
-        letterbox=args.letterbox,
-        threads=args.threads,
-        trust_engine=args.trust_engine,
-        **options,
-    )
-    if getattr(args, "classes", None):
-        return model.with_options(classes=args.classes)
-    return model
+    return {
+        "device": args.device,
+        "backend": args.backend,
+        "layout": args.layout,
+        "imgsz": args.imgsz,
+        "names": read_names(args.names),
+        "anchors": anchors,
+        "letterbox": args.letterbox,
+        "threads": args.threads,
+        "trust_engine": args.trust_engine,
+    }
 
 
 def load_checkpoint(args: argparse.Namespace, **options: Any) -> Model:

@@ -1,6 +1,6 @@
 """From a trained network to what runs: ONNX export, precisions, and checkpoints behind the runtime.
 
-What needs torch is imported when it is first used: a graph is turned to float16 without it.
+What needs torch is imported when it is first used: a graph is turned to float16 or int8 without it.
 """
 
 from __future__ import annotations
@@ -8,29 +8,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from yolokkn.deploy.accuracy import AccuracyDelta, SpeedRatio, compare_accuracy, compare_speed
+    from yolokkn.deploy.calibration import calibration_feeds
     from yolokkn.deploy.checkpoint_model import load_checkpoint_model, load_network, set_threads
     from yolokkn.deploy.half_graph import to_half
     from yolokkn.deploy.onnx_export import ExportReport, build_onnx, export_onnx
+    from yolokkn.deploy.quantize import LayerPlan, plan_layers, quantize_int8
     from yolokkn.training.network_model import network_model
 
 _HOMES = {
+    "AccuracyDelta": "yolokkn.deploy.accuracy",
     "ExportReport": "yolokkn.deploy.onnx_export",
+    "LayerPlan": "yolokkn.deploy.quantize",
+    "SpeedRatio": "yolokkn.deploy.accuracy",
     "build_onnx": "yolokkn.deploy.onnx_export",
+    "calibration_feeds": "yolokkn.deploy.calibration",
+    "compare_accuracy": "yolokkn.deploy.accuracy",
+    "compare_speed": "yolokkn.deploy.accuracy",
     "export_onnx": "yolokkn.deploy.onnx_export",
     "load_checkpoint_model": "yolokkn.deploy.checkpoint_model",
     "load_network": "yolokkn.deploy.checkpoint_model",
     "network_model": "yolokkn.training.network_model",
+    "plan_layers": "yolokkn.deploy.quantize",
+    "quantize_int8": "yolokkn.deploy.quantize",
     "set_threads": "yolokkn.deploy.checkpoint_model",
     "to_half": "yolokkn.deploy.half_graph",
 }
 
 __all__ = [
+    "AccuracyDelta",
     "ExportReport",
+    "LayerPlan",
+    "SpeedRatio",
     "build_onnx",
+    "calibration_feeds",
+    "compare_accuracy",
+    "compare_speed",
     "export_onnx",
     "load_checkpoint_model",
     "load_network",
     "network_model",
+    "plan_layers",
+    "quantize_int8",
     "set_threads",
     "to_half",
 ]

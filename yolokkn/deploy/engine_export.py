@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yolokkn.deploy.half_graph import to_half
 from yolokkn.files import refuse_existing
 from yolokkn.graph import Model, parse_model
 from yolokkn.runtime.cuda_device import Gpu, find_gpu
@@ -24,6 +25,7 @@ from yolokkn.runtime.engine_cache import CachedEngine, EngineCache, store
 from yolokkn.runtime.engine_library import Library, find_library
 from yolokkn.runtime.engine_manifest import Engine, EngineManifest, manifest_path, profiles_text
 from yolokkn.runtime.engine_profiles import Size, Triple, engine_profiles
+from yolokkn.runtime.load import load
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -33,7 +35,7 @@ class Calibration:
     """What an int8 engine is calibrated on.
 
     Attributes:
-        sha256: Of the pictures and of how they are fed: part of the engine's key in the cache.
+        sha256: Of what is fed: part of the engine's key in the cache.
         feeds: Gives the feeds; called where the engine is not in the cache.
     """
 
@@ -170,11 +172,11 @@ def check_precision(model: Model, precision: str, calibration: Calibration | Non
 
 def turn(content: bytes, precision: str, calibration: Calibration | None, name: str) -> bytes:
     """Write a precision into a graph."""
-    from yolokkn.deploy.half_graph import to_half
+    if precision == "int8" and calibration is not None:
+        from yolokkn.deploy.quantize import quantize_int8
 
-    if precision == "fp16" or calibration is None:
-        return to_half(content, name)
-    raise NotImplementedError
+        return quantize_int8(content, calibration.feeds(), target="tensorrt", name=name)
+    return to_half(content, name)
 
 
 def choose_library(name: str | None, options: EngineOptions) -> Library:
@@ -189,9 +191,28 @@ def timing_name(library: Library, gpu: Gpu | None) -> str:
     return f"timing-{library.version}-{gpu.capability}" if gpu is not None else ""
 
 
-def pictures_sha256(paths: Iterable[Path], *rules: object) -> str:
-    """Return a hash of pictures in their order and of how they are fed."""
-    digest = hashlib.sha256(repr(rules).encode())
-    for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+def calibrate_on(content: bytes, images: str | Path, *, limit: int = 128) -> Calibration:
+    """Prepare an int8 engine's calibration: pictures as the runtime itself feeds them to the model.
+
+    Args:
+        content: The bytes of the ONNX file.
+        images: A folder, pattern, list or video of real pictures.
+        limit: At most so many, spread evenly.
+
+    Raises:
+        SourceError: There are no such pictures, or one cannot be read.
+        ModelError: The model cannot be run.
+    """
+    from yolokkn.deploy.calibration import calibration_feeds
+
+    model = load(content)
+
+    def feeds() -> Iterable[Mapping[str, np.ndarray]]:
+        return calibration_feeds(model, images, limit)
+
+    digest = hashlib.sha256()
+    for feed in feeds():
+        for name in sorted(feed):
+            digest.update(f"{name} {feed[name].dtype} {feed[name].shape}".encode())
+            digest.update(np.ascontiguousarray(feed[name]).data)
+    return Calibration(digest.hexdigest(), feeds)

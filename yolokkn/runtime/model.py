@@ -168,6 +168,15 @@ class Workspace:
             ),
         )
 
+    def feeds(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Preprocess a picture and return what the network takes, by input; the arrays are the caller's.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+        """
+        check_image(image)
+        return {name: value.copy() for name, value in self._feeds(self._prepare(image)).items()}
+
     def _prepare(self, image: np.ndarray) -> Letterbox:
         hw = (image.shape[0], image.shape[1])
         letterbox = self._letterbox

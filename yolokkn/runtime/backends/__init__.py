@@ -7,10 +7,11 @@ from pathlib import Path
 from yolokkn.errors import did_you_mean
 from yolokkn.runtime.backends.base import Backend
 
-BACKENDS = ("onnxruntime", "openvino", "tensorrt")
+CPU_BACKENDS = ("onnxruntime", "openvino")
+BACKENDS = (*CPU_BACKENDS, "tensorrt")
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
-__all__ = ["BACKENDS", "ENGINE_SUFFIXES", "Backend", "open_backend"]
+__all__ = ["BACKENDS", "CPU_BACKENDS", "ENGINE_SUFFIXES", "Backend", "open_backend"]
 
 
 def open_backend(
