@@ -6,6 +6,7 @@ import contextlib
 import queue
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,12 @@ class TensorRtBackend(Backend):
         self._num_requests = num_requests
         self.inputs, self.outputs = io_specs(self._library.trt, self._engine, self._name)
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        kernels = self._kernels
+        make_lane = partial(
+            Lane, self._library, self._engine, kernels.config, self.inputs, self.outputs, name=self._name
+        )
         for _ in range(num_requests):
-            self._requests.put(_Request(self))
+            self._requests.put(_Request(make_lane, kernels.keep))  # no way back to the backend: it is freed at once
 
     def for_requests(self, num_requests: int) -> Backend:
         """Return a backend on the same engine for so many runs at once."""
@@ -141,14 +146,6 @@ class TensorRtBackend(Backend):
         other.__dict__.update(self.__dict__)
         other._open(num_requests)
         return other
-
-    def make_lane(self, shapes: Mapping[str, tuple[int, ...]]) -> Lane:
-        """Prepare the engine for inputs of these shapes."""
-        return Lane(self._library, self._engine, self._kernels.config, self.inputs, self.outputs, shapes, self._name)
-
-    def keep_kernels(self) -> None:
-        """Keep what TensorRT-RTX has compiled so far, for the next start."""
-        self._kernels.keep()
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the engine with a free request, waiting for one if all are busy.
@@ -204,9 +201,8 @@ class Kernels:
 class _Request:
     """What one run at a time uses: a lane for each shape that came lately."""
 
-    def __init__(self, backend: TensorRtBackend) -> None:
-        self._make_lane = backend.make_lane
-        self._keep_kernels = backend.keep_kernels
+    def __init__(self, make_lane: Callable[..., Lane], keep_kernels: Callable[[], None]) -> None:
+        self._make_lane, self._keep_kernels = make_lane, keep_kernels
         self._lanes: dict[tuple[tuple[int, ...], ...], Lane] = {}
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -215,7 +211,7 @@ class _Request:
         if lane is None:
             while len(self._lanes) >= _MAX_SHAPES:
                 del self._lanes[next(iter(self._lanes))]  # the one unused for the longest time
-            lane = self._make_lane({name: array.shape for name, array in feeds.items()})
+            lane = self._make_lane(shapes={name: array.shape for name, array in feeds.items()})
             outputs = lane.run(feeds)
             self._keep_kernels()
         else:
