@@ -30,7 +30,8 @@ VARIABLES = {
     },
     "backends/tensorrt.py": {
         "trt": "", "runtime": "Runtime", "_runtime": "Runtime", "engine": "ICudaEngine", "_engine": "ICudaEngine",
-        "config": "IRuntimeConfig", "kernels": "IRuntimeCache", "strategies": "DynamicShapesKernelSpecializationStrategy",
+        "config": "IRuntimeConfig", "kernels": "IRuntimeCache", "_compiled": "IRuntimeCache",
+        "strategies": "DynamicShapesKernelSpecializationStrategy",
     },
     "backends/tensorrt_lane.py": {
         "trt": "", "engine": "ICudaEngine", "context": "IExecutionContext", "_context": "IExecutionContext",
@@ -43,6 +44,7 @@ NOT_TENSORRT = {  # the same words for other things
 RTX_ALONE = {
     "ComputeCapability.__members__", "IBuilderConfig.num_compute_capabilities", "IBuilderConfig.set_compute_capability",
     "IRuntimeConfig.create_runtime_cache", "IRuntimeConfig.set_runtime_cache", "IRuntimeCache.deserialize",
+    "IRuntimeCache.serialize",
     "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy", "DynamicShapesKernelSpecializationStrategy.EAGER",
 }  # fmt: skip
 

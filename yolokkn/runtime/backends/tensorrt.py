@@ -131,12 +131,12 @@ class TensorRtBackend(Backend):
         self._num_requests = num_requests
         self.inputs, self.outputs = io_specs(self._library.trt, self._engine, self._name)
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
-        kernels = self._kernels
+        prepared = self._kernels
         make_lane = partial(
-            Lane, self._library, self._engine, kernels.config, self.inputs, self.outputs, name=self._name
+            Lane, self._library, self._engine, prepared.config, self.inputs, self.outputs, name=self._name
         )
         for _ in range(num_requests):
-            self._requests.put(_Request(make_lane, kernels.keep))  # no way back to the backend: it is freed at once
+            self._requests.put(_Request(make_lane, prepared.keep))  # no way back to the backend: it is freed at once
 
     def for_requests(self, num_requests: int) -> Backend:
         """Return a backend on the same engine for so many runs at once."""
@@ -185,13 +185,13 @@ class Kernels:
         if kept is not None:
             kernels.deserialize(kept)  # says False where it does not fit, and stays empty
         config.set_runtime_cache(kernels)
-        self.config, self._cache, self._size = config, kernels, len(kept or b"")
+        self.config, self._compiled, self._size = config, kernels, len(kept or b"")
 
     def keep(self) -> None:
         """Write the cache where it has grown."""
         if self.config is None:
             return
-        content = bytes(memoryview(self._cache.serialize()))
+        content = bytes(memoryview(self._compiled.serialize()))
         if len(content) != self._size:
             self._size = len(content)
             with contextlib.suppress(OSError):  # a full or read-only disk costs time at the next start, nothing else
