@@ -54,7 +54,9 @@ HEAVY = {
     "safetensors": (),
     "pycocotools": (),
     "scipy": (),
-    "tensorrt": (),
+    "tensorrt": (),  # runtime.engine_library imports whichever of the two is there, by name
+    "tensorrt_rtx": (),
+    "cuda": ("yolokkn.runtime.cuda_device",),
 }
 
 
@@ -105,7 +107,7 @@ def test_heavy_packages_stay_in_their_places(name, path):
 def test_importing_is_light():
     code = (
         "import sys, os, threading, json, time; env = dict(os.environ); t = time.perf_counter(); import yolokkn; "
-        "names = ('torch', 'cv2', 'onnxruntime', 'av', 'openvino', 'tensorrt', 'google.protobuf'); "
+        "names = ('torch', 'cv2', 'onnxruntime', 'av', 'openvino', 'tensorrt', 'tensorrt_rtx', 'cuda', 'google.protobuf'); "
         "heavy = [m for m in names if m in sys.modules]; "
         "print(json.dumps([heavy, threading.active_count(), env == dict(os.environ)]))"
     )

@@ -37,6 +37,10 @@ class MissingDependencyError(YolokknError):
     """An optional package is needed; the message says which one to install."""
 
 
+class DeviceError(YolokknError):
+    """A GPU is missing, lost, out of memory, or fails; the message says which call."""
+
+
 class SourceWarning(UserWarning):
     """A source gave fewer frames than it promised: truncated, damaged or skipped ones."""
 

@@ -17,7 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-PARTS = {"to_half": "yolokkn.deploy.half_graph", "quantize_int8": "yolokkn.deploy.quantize"}
+PARTS = {
+    "engine": "yolokkn.runtime.engine_build",
+    "to_half": "yolokkn.deploy.half_graph",
+    "quantize_int8": "yolokkn.deploy.quantize",
+}
 MEMORY = 3 << 30
 PICTURE = np.full((32, 32, 3), 90, np.uint8)
 
@@ -74,6 +78,16 @@ def quantize_int8(path: Path) -> None:
     module(PARTS["quantize_int8"]).quantize_int8(path.read_bytes(), feeds)
 
 
+def engine(path: Path) -> None:
+    """Build an engine ahead of time, as `yolokkn export --format engine` does."""
+    from yolokkn.runtime.engine_library import find_library
+
+    build, library = module(PARTS["engine"]), find_library("tensorrt_rtx")
+    content, options = path.read_bytes(), build.EngineOptions(capabilities=("SM86",))
+    request = build.make_request(content, library, options, profiles={}, precision="fp32")
+    build.build_engine(content, request, library, options, name=path.name)
+
+
 def command(argv: list[str]) -> None:
     """Run the command; its error, one line, is raised again."""
     from yolokkn.cli import main
@@ -109,7 +123,8 @@ def main(door: str, folder: str) -> None:
     if door in PARTS and module(PARTS[door]) is None:
         print("absent", flush=True)
         return
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    memory = MEMORY * (8 if door == "engine" else 1)  # the library maps its own gigabytes
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     opens = globals()[door]
     for path in sorted(Path(folder).glob("*.onnx")):
         print(path.name, flush=True)

@@ -21,7 +21,7 @@ from yolokkn.graph import parse_model, read_model
 from yolokkn.runtime.assets import embedded_models
 
 ROOT = Path(__file__).parents[2]
-DOORS = ("read", "limits", "load", "openvino", "info", "doctor", "to_half", "quantize_int8")
+DOORS = ("read", "limits", "load", "openvino", "info", "doctor", "to_half", "quantize_int8", "engine")
 HARMLESS = {  # odd, but what they say can be run
     "MaxPool of 2**31", "constant twice", "axis far outside", "nodes in the wrong order", "ir version -1", "ir version 0",
     "names of a megabyte", "names with control characters", "output called with control characters",
@@ -35,6 +35,8 @@ def go_through(door: str, folder: Path, seconds: float) -> dict[str, list[str]]:
     """Result by file: ["ran"] or ["refused", message]; fails the test where a file ends or stops the process."""
     if door == "openvino" and importlib.util.find_spec("openvino") is None:
         pytest.skip("the package openvino is not installed")
+    if door == "engine" and importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("the package tensorrt-rtx is not installed")
     try:
         done = subprocess.run(
             [sys.executable, "-m", "tests.integration.hostile_worker", door, str(folder)],

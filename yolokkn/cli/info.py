@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
+from yolokkn.cli.info_engine import describe_engine, engine_as_text
 from yolokkn.cli.model_options import add_model_options, import_deploy, load_model
 from yolokkn.errors import printable
 from yolokkn.layouts import LAYOUTS, UNNAMED_CLASSES, read_facts
 from yolokkn.runtime.assets import DEFAULT_MODEL, EmbeddedModel, embedded_models, resolve_model
+from yolokkn.runtime.backends import ENGINE_SUFFIXES
 from yolokkn.runtime.model import Model
 
 EXAMPLES = """examples:
@@ -45,6 +47,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.model:
         listed = [describe_embedded(model) for model in embedded_models().values()]
         print(json.dumps(listed, indent=2) if args.json else embedded_as_text(listed))
+        return EXIT_OK
+    if Path(args.model).suffix.lower() in ENGINE_SUFFIXES:
+        engine = describe_engine(Path(args.model))
+        print(json.dumps(engine, indent=2) if args.json else engine_as_text(engine))
         return EXIT_OK
     facts = describe(load_model(args), str(resolve_model(args.model)))
     print(json.dumps(facts, indent=2) if args.json else as_text(facts))

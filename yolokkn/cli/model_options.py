@@ -20,15 +20,21 @@ def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, io
     group.add_argument(
         "--model",
         metavar="FILE|NAME",
-        help="an .onnx file, darknet's .cfg or .weights, a .safetensors checkpoint, or the name of a packaged model",
+        help="an .onnx file, an .engine, darknet's .cfg or .weights, a .safetensors checkpoint, or the name of a packaged model",
     )
     group.add_argument("--layout", metavar="NAME", help="what the outputs mean, where the file does not say")
     group.add_argument("--imgsz", type=size, metavar="N|HxW", help="input size, for a model of dynamic size")
     group.add_argument("--names", metavar="FILE|A,B", help="class names: a text file, one a line; a list; or coco")
     group.add_argument("--anchors", metavar="JSON", help="anchors of raw heads: [[[w, h], ...] per head], input pixels")
     group.add_argument("--letterbox", metavar="RULE", help="letterbox, topleft or stretch, instead of the layout's own")
-    group.add_argument("--backend", default="onnxruntime", metavar="NAME", help="onnxruntime (default) or openvino")
-    group.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), or what the backend offers")
+    group.add_argument(
+        "--backend", metavar="NAME", help="onnxruntime (default), openvino or tensorrt (default for engines)"
+    )
+    group.add_argument("--device", metavar="NAME", help="what the backend offers; cpu by default, cuda for tensorrt")
+    group.add_argument(
+        "--trust-engine", type=flag, nargs="?", const=True, default=False, metavar="BOOL",
+        help="run an engine that yolokkn did not write; engines are machine code, which may do what you may",
+    )  # fmt: skip
     group.add_argument("--threads", type=positive, metavar="N", help="threads for the network; all cores by default")
     if conf is None:
         return
@@ -86,18 +92,19 @@ def load_options(args: argparse.Namespace) -> dict[str, Any]:
         "anchors": read_anchors(args.anchors),
         "letterbox": args.letterbox,
         "threads": args.threads,
+        "trust_engine": args.trust_engine,
     }
 
 
 def load_checkpoint(args: argparse.Namespace, **options: Any) -> Model:
     """Load the checkpoint that the command line names; it runs in torch, and says itself what else is to be known."""
     deploy = import_deploy(args.model)
-    for name, default in (("layout", None), ("anchors", None), ("backend", "onnxruntime")):
+    for name, default in (("layout", None), ("anchors", None), ("backend", None)):
         if getattr(args, name) != default:
             raise ValueError(f"--{name} is for model files; a checkpoint runs in torch as it was trained")
     if args.threads is not None:
         deploy.set_threads(args.threads)
-    names, device, letterbox = read_names(args.names), args.device, args.letterbox
+    names, device, letterbox = read_names(args.names), args.device or "cpu", args.letterbox
     return deploy.load_checkpoint_model(
         Path(args.model), device=device, imgsz=args.imgsz, names=names, letterbox=letterbox, **options
     )

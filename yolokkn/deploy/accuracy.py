@@ -13,7 +13,7 @@ import numpy as np
 
 from yolokkn.errors import MissingDependencyError
 from yolokkn.evaluation.coco import CocoDataset, IouType, evaluate_coco
-from yolokkn.runtime.backends import BACKENDS
+from yolokkn.runtime.backends import CPU_BACKENDS
 from yolokkn.runtime.evaluate import collect_coco_results, map_model_classes
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model, size_input
@@ -126,7 +126,7 @@ def compare_speed(
     before: str | Path | bytes,
     after: str | Path | bytes,
     *,
-    backends: Sequence[str] = BACKENDS,
+    backends: Sequence[str] = CPU_BACKENDS,
     num_runs: int = 20,
     **options: Any,
 ) -> list[SpeedRatio]:

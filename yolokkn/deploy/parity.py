@@ -18,7 +18,7 @@ def open_checkpoint_models(
     path: Path,
     *,
     backends: Sequence[str] | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     imgsz: int | tuple[int, int] | None = None,
     **options: Any,

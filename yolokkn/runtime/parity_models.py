@@ -49,7 +49,7 @@ def open_models(
     model: str | Path | bytes | None,
     *,
     backends: Sequence[str] | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     **options: Any,
 ) -> OpenedModels:
@@ -59,7 +59,7 @@ def open_models(
         model: An .onnx file or its bytes, darknet's .cfg or .weights, or the name of a model that comes with the package.
         backends: As "openvino" or, on a device of its own, "onnxruntime:cuda"; each must be there then. None: all
             that are there. Empty: none, for a file that is the reference alone.
-        device: Where backends run that name no device.
+        device: Where backends run that name no device; None: the GPU for tensorrt, else the CPU.
         threads: Threads of each network.
         **options: As `yolokkn.load` takes them: layout, imgsz, score_threshold ...
 
