@@ -62,6 +62,7 @@ py::array_t<T> to_array(std::vector<T>&& values, const std::vector<py::ssize_t>&
 
 // One function per topic; module.cpp lists them.
 void bind_decode(py::module_& module);
+void bind_decode_distances(py::module_& module);
 void bind_decode_heads(py::module_& module);
 void bind_iou(py::module_& module);
 void bind_letterbox(py::module_& module);

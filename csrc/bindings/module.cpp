@@ -16,6 +16,7 @@ PYBIND11_MODULE(_native, module) {
   });
   module.def("instruction_set", [] { return isa_name(active_isa()); });
   bind_decode(module);
+  bind_decode_distances(module);
   bind_decode_heads(module);
   bind_iou(module);
   bind_letterbox(module);

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "candidate_list.h"
+#include "logit_gate.h"
 #include "yolokkn/decode.h"
 #include "yolokkn/elementary.h"
 
@@ -8,14 +9,6 @@ namespace yolokkn {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// A logit whose sigmoid, as sigmoid() computes it, cannot be above the threshold when the logit is not above this.
-float safe_logit(float threshold) noexcept {
-  const double lowered = static_cast<double>(threshold) * (1.0 - 1e-6) - 1e-30;
-  if (lowered <= 0.0) return -kInfinity;
-  if (threshold >= 1.0f) return std::numeric_limits<float>::max();  // only +inf and NaN are looked at
-  return static_cast<float>(std::log(lowered / (1.0 - lowered)) - 1e-4);
-}
 
 // Where one anchor box of one head lies.
 struct Plane {

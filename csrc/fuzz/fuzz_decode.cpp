@@ -48,6 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const auto formula : {yolokkn::HeadFormula::kDarknet, yolokkn::HeadFormula::kV5}) {
     verify(yolokkn::decode_heads({&head, 1}, nc, {64, 64, formula, true}, filter), rows, nc, filter);
   }
+  const yolokkn::DistanceLevel level{values.data(), rows, 1};
+  verify(yolokkn::decode_distances({&level, 1}, nc, {64, 64, 1}, filter), rows, nc, filter);
   const int64_t queries = count / (4 + nc);
   verify(yolokkn::decode_queries({values.data(), queries, 4}, {values.data() + 4 * queries, queries, nc}, nc, 64, 64, 9,
                                  filter),

@@ -133,3 +133,15 @@ def test_options_that_a_checkpoint_has_no_use_for(checkpoint, capsys):
     assert "--layout is for model files" in capsys.readouterr().err
     assert run("export", checkpoint.with_name("no.safetensors")) == 1
     assert "No such file" in capsys.readouterr().err
+
+
+def test_export_in_another_layout(checkpoint, tmp_path, capsys):
+    path = tmp_path / "finished.onnx"
+    assert run("export", checkpoint, "--layout", "end2end", "--conf", "0.3", "max_det=20", f"save={path}") == 0
+    assert "layout end2end-seg-pose: detections (1, 20, 89)" in capsys.readouterr().out
+    assert run("info", path) == 0
+    assert "end2end" in capsys.readouterr().out
+    assert run("export", checkpoint, "--conf", "0.3", f"save={tmp_path / 'a.onnx'}") == 2
+    assert "--max-det are of --layout end2end and efficientnms" in capsys.readouterr().err
+    assert run("export", checkpoint, "--layout", "v8", f"save={tmp_path / 'a.onnx'}") == 2
+    assert not (tmp_path / "a.onnx").exists()

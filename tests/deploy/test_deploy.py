@@ -10,7 +10,7 @@ import torch
 
 import yolokkn
 from tests.deploy.networks import CASES, HW, PICTURE, fitted, save
-from yolokkn.deploy import build_onnx, export_onnx, load_checkpoint_model, load_network, network_model
+from yolokkn.deploy import build_onnx, export_onnx, load_checkpoint_model, load_network, network_model, onnx_verify
 from yolokkn.deploy import onnx_export as module
 from yolokkn.errors import ModelError
 from yolokkn.graph import parse_model, read_model
@@ -150,7 +150,7 @@ def test_weights_beyond_half_stay_whole(small):
 
 def test_a_file_that_gives_other_numbers_is_not_written(small, tmp_path, monkeypatch):
     path = tmp_path / "a.onnx"
-    monkeypatch.setattr(module, "TOLERANCE", 0.0)
+    monkeypatch.setattr(onnx_verify, "TOLERANCE", 0.0)
     with pytest.raises(ModelError, match="export_onnx: output detections must equal the network's within 0 "):
         export_onnx(small, path)
     assert not list(tmp_path.iterdir())
@@ -158,9 +158,9 @@ def test_a_file_that_gives_other_numbers_is_not_written(small, tmp_path, monkeyp
 
 def test_a_constant_that_the_tracer_froze_is_found(small, monkeypatch):
     """Traced at one size with the anchors of that size, and declared free: the second size gives it away."""
-    frozen = module.Deployable
-    monkeypatch.setattr(module, "Deployable", lambda network, size=None: frozen(network, HW))
-    with pytest.raises(Exception, match=r"."):
+    frozen, trace = module.Deployable(small, HW), module._export
+    monkeypatch.setattr(module, "_export", lambda network, *rest: trace(frozen, *rest))
+    with pytest.raises(ModelError, match="the file does not run on 1 pictures of 96 x 64"):
         build_onnx(small, dynamic_hw=True)
 
 

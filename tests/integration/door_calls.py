@@ -188,6 +188,18 @@ def doors(rng: np.random.Generator) -> dict[str, tuple[Callable[..., Any], dict[
             },
             none,
         ),
+        "decode_distances": (
+            lambda level, **k: ops.decode_distances([level], **k),
+            {
+                "level": rng.normal(0, 3, (8 + nc, 2, 2)).astype(F4),
+                "num_classes": nc,
+                "input_hw": (64, 64),
+                "num_bins": 2,
+                "multi_label": False,
+                **kept,
+            },
+            none,
+        ),
         "decode_heads": (
             lambda head, anchor, **k: ops.decode_heads([head], anchors=[anchor], **k),
             {

@@ -71,3 +71,29 @@ def test_the_same_picture_gives_the_same_bytes(shared_data):
         assert again.boxes.tobytes() == first.boxes.tobytes()
         assert again.scores.tobytes() == first.scores.tobytes()
     assert len(first) > 0
+
+
+def test_every_export_layout_gives_the_detections_of_the_network(shared_data):
+    """Real weights on real pictures: boxes within 0.01 px, classes and order alike at score 0.25."""
+    torch = pytest.importorskip("torch")
+    import cv2
+
+    from yolokkn.deploy import build_onnx, network_model
+    from yolokkn.models.darknet import from_darknet
+    from yolokkn.models.deployable import EXPORT_LAYOUTS
+
+    torch.set_num_threads(1)
+    stem = "weights/yolo-fastest/yolo-fastest-1.1_coco__yolo-fastest-1.1-xl"
+    network = from_darknet(shared_data / f"{stem}.cfg", shared_data / f"{stem}.weights").eval()
+    paths = sorted(find_coco_files(shared_data / "coco", "val2017", None, None)[1].glob("*.jpg"))[:12]
+    pictures = [cv2.imread(str(path)) for path in paths]
+    reference = network_model(network)
+    wanted = [reference(picture) for picture in pictures]
+    assert sum(map(len, wanted)) > 20
+    for layout in EXPORT_LAYOUTS:
+        model = yolokkn.load(build_onnx(network, layout=layout)[0])
+        for picture, want in zip(pictures, wanted, strict=True):
+            found = model(picture)
+            assert found.class_ids.tolist() == want.class_ids.tolist(), layout
+            np.testing.assert_allclose(found.boxes, want.boxes, atol=0.01)
+            np.testing.assert_allclose(found.scores, want.scores, atol=1e-4)

@@ -48,6 +48,7 @@ DOORS = {
     "decode_keypoints": lambda op: op.decode_keypoints(np.zeros((0, 51), F4), 17, GEOMETRY),
     "decode_channels": lambda op: op.decode_channels(np.zeros((7, 0), F4), 3),
     "decode_rows": lambda op: op.decode_rows(np.zeros((0, 8), F4), 3, objectness=True),
+    "decode_distances": lambda op: op.decode_distances([], num_classes=3, input_hw=(64, 64)),
     "decode_heads": lambda op: op.decode_heads([], num_classes=3, anchors=[], input_hw=(64, 64), formula="v5"),
     "decode_queries": lambda op: op.decode_queries(NO_BOXES, np.zeros((0, 3), F4), input_hw=(64, 64)),
     "decode_final": lambda op: op.decode_final(NO_BOXES, NO_SCORES, NO_IDS),
@@ -90,6 +91,9 @@ def test_every_decoder_filters_every_class():
     some = {
         "decode_channels": lambda **k: ops.decode_channels(rng.random((7, 50)).astype(F4), 3, **k),
         "decode_rows": lambda **k: ops.decode_rows(rng.random((50, 8)).astype(F4) + F4(0.3), 3, objectness=True, **k),
+        "decode_distances": lambda **k: ops.decode_distances(
+            [np.ones((7, 2, 2), F4)], num_classes=3, input_hw=(64, 64), num_bins=1, **k
+        ),
         "decode_heads": lambda **k: ops.decode_heads(
             [np.ones((16, 2, 2), F4)],
             anchors=[np.ones((2, 2), F4)],

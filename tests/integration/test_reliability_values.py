@@ -82,6 +82,12 @@ def test_a_million_hostile_rows_equal_the_reference():
                 {"objectness": False, "box_format": "xyxy"},
             ),
             (
+                ops.decode_distances,
+                ops.reference.decode_distances,
+                (heads,),
+                {"num_classes": 3, "input_hw": (640, 640), "num_bins": 1},
+            ),
+            (
                 ops.decode_heads,
                 ops.reference.decode_heads,
                 (heads,),

@@ -24,7 +24,9 @@ for seed in range(60):
     head = random_values(rng, (5 + nc, 4, 8), logits=True)
     anchors = [np.ones((1, 2), np.float32)]
     raw = ops.decode_heads([head], num_classes=nc, anchors=anchors, input_hw=(64, 64), formula="darknet", **options)
-    for c in (found, rows, raw):
+    far = ops.decode_distances([random_values(rng, (8 + nc, 4, 9), logits=True)], num_classes=nc, input_hw=(32, 72),
+                               num_bins=2, **options)
+    for c in (found, rows, raw, far):
         kept = ops.nms(c.boxes, c.scores, c.class_ids, iou_threshold=0.5)
         for array in (*c[:4], kept):
             digest.update(array.tobytes())

@@ -208,3 +208,13 @@ def test_messages_reach_those_who_listen(library):
         library.logger.log(library.trt.ILogger.ERROR, "second")
     library.logger.log(library.trt.ILogger.ERROR, "third")
     assert inner == ["first"] and outer == ["first", "second"]
+
+
+def test_a_node_that_nothing_runs_is_named():
+    """What TensorRT-RTX 1.7 says of NonMaxSuppression, which it reads."""
+    said = "Internal Error (Assertion !layerImpls.empty() failed. /finish/NMS_323 has no runners that implement it In x.cpp:48)"
+    assert engine_build.build_error(["other", said]).startswith(
+        "node '/finish/NMS_323': it can read it, but has nothing"
+    )
+    assert engine_build.build_error(["out of\n memory"]) == "it: out of memory"
+    assert engine_build.build_error([]) == "it: the library gives no reason"

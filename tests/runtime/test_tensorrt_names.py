@@ -30,6 +30,9 @@ VARIABLES = {
     },
     "backends/tensorrt.py": {
         "trt": "", "runtime": "Runtime", "_runtime": "Runtime", "engine": "ICudaEngine", "_engine": "ICudaEngine",
+    },
+    "backends/tensorrt_kernels.py": {
+        "trt": "", "engine": "ICudaEngine",
         "config": "IRuntimeConfig", "kernels": "IRuntimeCache", "_compiled": "IRuntimeCache",
         "strategies": "DynamicShapesKernelSpecializationStrategy",
     },
@@ -39,7 +42,7 @@ VARIABLES = {
 }  # fmt: skip
 NOT_TENSORRT = {  # the same words for other things
     "engine_build.py": {"engine.manifest"},
-    "backends/tensorrt.py": {"engine.manifest", "engine.plan", "cache.load_blob"},
+    "backends/tensorrt.py": {"engine.manifest", "engine.plan"},
 }
 RTX_ALONE = {
     "ComputeCapability.__members__", "IBuilderConfig.num_compute_capabilities", "IBuilderConfig.set_compute_capability",

@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   yolokkn export model=best.safetensors save=any.onnx batch=free dynamic=true
   yolokkn export --model best.safetensors --format engine --batch 1:4:8
   yolokkn export --model yolox_nano.onnx --format engine --compute-capability SM86,SM89
+  yolokkn export best.safetensors --layout end2end --conf 0.25 --save finished.onnx
 
 """
 FORMATS = ("onnx", "engine")
@@ -49,6 +50,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--dynamic", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="leave height and width free"
     )
+    parser.add_argument(
+        "--layout", choices=("raw", "decoded", "end2end", "efficientnms", "deepstream"),
+        help="what the file gives: raw maps that yolokkn's kernels decode, the smallest graph (default for detection with "
+        "anchors); decoded as readers of YOLOv8's files expect (default else); end2end: finished boxes, suppressed inside; "
+        "efficientnms, deepstream: as those take them, boxes alone",
+    )  # fmt: skip
+    add_suppression(parser)
     parser.add_argument("--opset", type=positive, default=17, metavar="N", help="version of the operators, 11 to 18")
     parser.add_argument(
         "--half", type=flag, nargs="?", const=True, default=False, metavar="BOOL",
@@ -62,6 +70,27 @@ def main(argv: Sequence[str]) -> int:
     return run_verb("yolokkn export", run, args)
 
 
+def add_suppression(parser: argparse.ArgumentParser) -> None:
+    """Add the options of layouts that suppress inside the graph."""
+    inside = "inside the graph, for end2end and efficientnms"
+    parser.add_argument("--conf", type=float, metavar="X", help=f"least score {inside} (default 0.1)")
+    parser.add_argument("--iou", type=float, metavar="X", help=f"IoU of the suppression {inside} (default 0.7)")
+    parser.add_argument("--max-det", type=positive, metavar="N", help=f"rows of the table {inside} (default 300)")
+
+
+def suppression_of(args: argparse.Namespace) -> Any:
+    """Return what the graph shall keep; ValueError where the layout suppresses nothing."""
+    values = {"score_threshold": args.conf, "iou_threshold": args.iou, "max_detections": args.max_det}
+    asked = {key: value for key, value in values.items() if value is not None}
+    if asked and args.layout not in ("end2end", "efficientnms"):
+        raise ValueError(
+            "--conf, --iou and --max-det are of --layout end2end and efficientnms: other files keep every box"
+        )
+    from yolokkn.models.finished import Suppression
+
+    return Suppression(**asked)
+
+
 def run(args: argparse.Namespace) -> int:
     """Write the file and print the report."""
     model = args.model or args.path
@@ -69,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--model FILE must be given")
     path = Path(args.save) if args.save else Path(model).with_suffix(f".{args.format}")
     if args.format == "engine":
-        return export_engine.run(args, path)
+        return export_engine.run(args, path, suppression_of(args))
     export_engine.refuse_engine_options(args)
     refuse_existing(path, args.overwrite)
     deploy = import_deploy(model)
@@ -82,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
         dynamic_hw=args.dynamic,
         opset=args.opset,
         half=args.half,
+        layout=args.layout,
+        suppression=suppression_of(args),
         summary=summary_of(checkpoint.manifest),
         overwrite=args.overwrite,
     )

@@ -101,8 +101,8 @@ def refuse_engine_options(args: argparse.Namespace) -> None:
         raise ValueError(f"--{given[0].replace('_', '-')} is for --format engine")
 
 
-def run(args: argparse.Namespace, path: Path) -> int:
-    """Build the engine and print the report."""
+def run(args: argparse.Namespace, path: Path, suppression: Any) -> int:
+    """Build the engine and print the report; `suppression` is what a checkpoint's graph keeps."""
     from yolokkn.deploy.engine_export import calibrate_on, check_precision, export_engine
 
     model, precision = Path(args.model or args.path), args.precision or "fp16"
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace, path: Path) -> int:
     options = EngineOptions(args.compute_capability or (), args.workspace, args.optimization_level, bool(args.tf32))
     batch, imgsz = _triple(args.batch), _sizes(args.imgsz)
     labelled = find_coco_files(args.data, args.split or "val2017", None, None) if args.data else None
-    content = onnx_of(model, args, batch, imgsz)
+    content = onnx_of(model, args, batch, imgsz, suppression)
     calibration = calibrate_on(content, args.images) if precision == "int8" and args.images else None
     check_precision(parse_model(content, model.name), precision, calibration)
     with phases(args.quiet) as (on_progress, say):
@@ -157,11 +157,13 @@ def measure(
         print(compare_accuracy(content, graph, annotations, images, advance=advance).text())
 
 
-def onnx_of(model: Path, args: argparse.Namespace, batch: Any, imgsz: Sizes | None) -> bytes:
+def onnx_of(model: Path, args: argparse.Namespace, batch: Any, imgsz: Sizes | None, suppression: Any) -> bytes:
     """Return a model's ONNX file; a checkpoint is exported in memory, with the sizes free that are to be."""
     if model.suffix.lower() != ".safetensors":
         if args.dynamic:
             raise ValueError("--dynamic is for checkpoints; an .onnx file has its sizes free or not")
+        if args.layout:
+            raise ValueError("--layout is for checkpoints; an .onnx file has its layout")
         return read_content(str(model), None)
     deploy = import_deploy(str(model))
     network, _ = deploy.load_network(model)
@@ -173,6 +175,8 @@ def onnx_of(model: Path, args: argparse.Namespace, batch: Any, imgsz: Sizes | No
         batch=None if is_free else (batch or (1, 1, 1))[0],
         dynamic_hw=is_dynamic,
         opset=args.opset,
+        layout=args.layout,
+        suppression=suppression,
     )
     if not args.quiet:
         print(f"yolokkn export: {report.text()}", file=sys.stderr)

@@ -11,23 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from yolokkn.deploy.onnx_verify import INPUT, Trace, largest, pictures, run, verify_export
 from yolokkn.errors import MissingDependencyError, ModelError
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.graph import Model, model_cost, parse_model, read_model
 from yolokkn.graph.onnx_rewrite import forget_origin, remove_identities, set_metadata, set_sizes, store_half
 from yolokkn.models import Deployable, Network
-from yolokkn.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from yolokkn.runtime.load import load
+from yolokkn.models.deployable import ExportLayout
+from yolokkn.models.finished import BestClassTable, Suppression
 
 OPSETS = range(11, 19)
 MAX_IR_VERSION = 10
-TOLERANCE = 1e-4  # of a channel's largest value, or of 1: what the order of float32 sums can explain
 _MAX_SUMMARY = 100_000  # characters
-_INPUT = "images"
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class ExportReport:
         lines = [
             f"{self.path or 'model'}: {self.num_bytes / 1e6:.2f} MB, {self.parameters:,} parameters{cost}, "
             f"opset {self.opset}, IR {self.ir_version}",
-            f"input {_INPUT} {_sizes(self.input_shape)}; layout {self.layout}: {outputs}",
+            f"input {INPUT} {_sizes(self.input_shape)}; layout {self.layout}: {outputs}",
             f"largest difference to the network: {_differences(self.differences)}",
         ]
         if self.num_half:
@@ -96,6 +94,8 @@ def export_onnx(
     dynamic_hw: bool = False,
     opset: int = 17,
     half: bool = False,
+    layout: ExportLayout | None = None,
+    suppression: Suppression | None = None,
     summary: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
@@ -109,6 +109,8 @@ def export_onnx(
         dynamic_hw: Leave height and width free (multiples of the network's stride).
         opset: Version of the operators, 11 to 18.
         half: Store the convolutions' weights as float16, computing in float32: half the file.
+        layout: What the file gives, see `Deployable`; "raw" for detection with anchors and "decoded" else, by default.
+        suppression: What layouts that suppress inside the graph keep.
         summary: What the file shall say of its training, as JSON values.
         overwrite: Replace a file that is there.
 
@@ -126,7 +128,15 @@ def export_onnx(
         raise ValueError(f"export_onnx: path must end in .onnx, got {path.name}")
     refuse_existing(path, overwrite)
     content, report = build_onnx(
-        network, imgsz=imgsz, batch=batch, dynamic_hw=dynamic_hw, opset=opset, half=half, summary=summary
+        network,
+        imgsz=imgsz,
+        batch=batch,
+        dynamic_hw=dynamic_hw,
+        opset=opset,
+        half=half,
+        layout=layout,
+        suppression=suppression,
+        summary=summary,
     )
     write_atomically(path, content)
     if read_model(path).to_bytes() != parse_model(content).to_bytes():
@@ -142,6 +152,8 @@ def build_onnx(
     dynamic_hw: bool = False,
     opset: int = 17,
     half: bool = False,
+    layout: ExportLayout | None = None,
+    suppression: Suppression | None = None,
     summary: Mapping[str, Any] | None = None,
     verify: bool = True,
 ) -> tuple[bytes, ExportReport]:
@@ -154,6 +166,8 @@ def build_onnx(
         dynamic_hw: Leave height and width free.
         opset: Version of the operators.
         half: Store weights as float16.
+        layout: What the file gives.
+        suppression: What the graph keeps.
         summary: What the file shall say of its training.
         verify: Run it and compare; without, the differences stay empty.
     """
@@ -162,9 +176,10 @@ def build_onnx(
     if batch is not None and not 1 <= batch <= 1024:
         raise ValueError(f"export_onnx: batch must be 1 to 1024, or None for a free one, got {batch}")
     size = imgsz or network.spec.imgsz
-    exact = Deployable(network, None if dynamic_hw else size).eval().cpu()
+    exact = Deployable(network, None if dynamic_hw else size, layout, suppression).eval().cpu()
     rounded = _with_half_weights(exact) if half else exact
-    model = parse_model(_trace(rounded, size, batch, dynamic_hw, opset), "exported model")
+    trace = _tracer(batch, dynamic_hw, opset)
+    model = parse_model(trace(rounded, torch.zeros(batch or 2, 3, *size)), "exported model")
     remove_identities(model)
     forget_origin(model, f"yolokkn {network.spec.family}")
     shapes = _name_sizes(model, rounded, size, batch, dynamic_hw)
@@ -178,9 +193,9 @@ def build_onnx(
         )
     cost = model_cost(model, size)
     report = ExportReport(
-        None, len(content), rounded.layout, shapes.pop(_INPUT), shapes, model.opset, model.ir_version, cost.parameters,
-        cost.gflops, num_half, _verify(content, rounded, size, batch, dynamic_hw) if verify else {},
-        _compare(exact, rounded, size) if half else {},
+        None, len(content), rounded.layout, shapes.pop(INPUT), shapes, model.opset, model.ir_version, cost.parameters,
+        cost.gflops, num_half, _verify(content, rounded, trace, size, batch, dynamic_hw) if verify else {},
+        _rounding(exact, rounded, size) if half else {},
     )  # fmt: skip
     return content, report
 
@@ -205,20 +220,30 @@ def _with_half_weights(deployable: Deployable) -> Deployable:
     return rounded
 
 
-def _trace(deployable: Deployable, size: tuple[int, int], batch: int | None, dynamic_hw: bool, opset: int) -> bytes:
-    names = list(deployable.output_names)
-    free: dict[str, dict[int, str]] = {}
-    if batch is None:
-        free = {name: {0: "batch"} for name in (_INPUT, *names)}
-    if dynamic_hw:
-        free.setdefault(_INPUT, {}).update({2: "height", 3: "width"})
+def _tracer(batch: int | None, dynamic_hw: bool, opset: int) -> Trace:
+    """Return what turns a module into an ONNX file; pictures keep the sizes free that the arguments say."""
+
+    def trace(module: nn.Module, example: torch.Tensor) -> bytes:
+        names = list(getattr(module, "output_names", ()))
+        free: dict[str, dict[int, str]] = {}
+        if batch is None:
+            free = {name: {0: "batch"} for name in (INPUT, *names)}
+        if dynamic_hw and example.ndim == 4:
+            free.setdefault(INPUT, {}).update({2: "height", 3: "width"})
+        return _export(module, example, names, free, opset)
+
+    return trace
+
+
+def _export(
+    module: nn.Module, example: torch.Tensor, names: list[str], free: dict[str, dict[int, str]], opset: int
+) -> bytes:
     buffer = io.BytesIO()
-    example = torch.zeros(batch or 2, 3, *size)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer's remarks on constants; what it gave is compared below
         try:
             torch.onnx.export(
-                deployable, (example,), buffer, dynamo=False, opset_version=opset, input_names=[_INPUT],
+                module, (example,), buffer, dynamo=False, opset_version=opset, input_names=[INPUT],
                 output_names=names, dynamic_axes=free, do_constant_folding=True,
             )  # fmt: skip
         except torch.onnx.errors.OnnxExporterError as error:
@@ -236,73 +261,29 @@ def _name_sizes(
     """Write the sizes of the input and the outputs into the model, for the tracer's are partly guesses."""
     first: int | str = "batch" if batch is None else batch
     height_width: tuple[int | str, ...] = ("height", "width") if dynamic_hw else size
-    shapes: dict[str, tuple[int | str, ...]] = {_INPUT: (first, 3, *height_width)}
-    for name, output in _run(deployable, torch.zeros(1, 3, *size)).items():
+    shapes: dict[str, tuple[int | str, ...]] = {INPUT: (first, 3, *height_width)}
+    for name, output in run(deployable, torch.zeros(1, 3, *size)).items():
         sizes: list[int | str] = [first, *output.shape[1:]]
-        if dynamic_hw and output.ndim == 3:
-            sizes[2] = "anchors"
-        elif dynamic_hw:
+        if dynamic_hw and output.ndim == 4:
             sizes[2:] = [f"{name}_rows", f"{name}_columns"]
+        elif dynamic_hw and deployable.finish is None:
+            sizes[2] = "anchors"
+        elif dynamic_hw and isinstance(deployable.finish, BestClassTable):
+            sizes[1] = "anchors"
         shapes[name] = tuple(sizes)
     for name, shape in shapes.items():
         set_sizes(model, name, shape)
     return shapes
 
 
-def _run(deployable: Deployable, images: torch.Tensor) -> dict[str, np.ndarray]:
-    with torch.inference_mode():
-        return {n: v.numpy() for n, v in zip(deployable.output_names, deployable(images), strict=True)}
-
-
-def _pictures(count: int, size: tuple[int, int]) -> torch.Tensor:
-    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(0))
-
-
 def _verify(
-    content: bytes, deployable: Deployable, size: tuple[int, int], batch: int | None, dynamic_hw: bool
+    content: bytes, deployable: Deployable, trace: Trace, size: tuple[int, int], batch: int | None, dynamic_hw: bool
 ) -> dict[str, float]:
-    """Run the file beside the network; ModelError where they differ by more than the order of sums explains."""
-    backend = OnnxRuntimeBackend(content, threads=1)
     stride = max(deployable.head.strides)
     sizes = [size, (size[0], max(size[1] // 2 // stride, 1) * stride)] if dynamic_hw else [size]
-    counts = [1, 2] if batch is None else [batch]
-    differences = dict.fromkeys(deployable.output_names, 0.0)
-    for hw in sizes:
-        for count in counts:
-            images = _pictures(count, hw)
-            wanted, got = _run(deployable, images), backend.run({_INPUT: images.numpy()})
-            for name, difference in _largest(wanted, got).items():
-                differences[name] = max(differences[name], difference)
-                if not _agree(wanted[name], got[name]):
-                    raise ModelError(
-                        f"export_onnx: output {name} must equal the network's within {TOLERANCE:g} of each channel's largest "
-                        f"value, got a difference of {difference:.2g} for {count} pictures of {hw[0]} x {hw[1]}"
-                    )
-    found = load(content, threads=1).layout.name
-    if found != deployable.layout:
-        raise ModelError(f"export_onnx: the file must be read as layout {deployable.layout}, got {found}")
-    return differences
+    return verify_export(content, deployable, trace, sizes, [1, 2] if batch is None else [batch])
 
 
-def _agree(wanted: np.ndarray, got: np.ndarray) -> bool:
-    """Compare channel by channel: scores must agree better than boxes in pixels."""
-    if wanted.shape != got.shape:
-        return False
-    others = tuple(i for i in range(wanted.ndim) if i != 1)
-    scale = np.maximum(np.abs(wanted).max(others, keepdims=True, initial=0), 1)
-    return bool((np.abs(wanted - got) <= TOLERANCE * scale).all())
-
-
-def _compare(one: Deployable, other: Deployable, size: tuple[int, int]) -> dict[str, float]:
-    images = _pictures(1, size)
-    return _largest(_run(one, images), _run(other, images))
-
-
-def _largest(wanted: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return the largest absolute difference of each output; infinite where shapes differ or a value is NaN."""
-    found = {}
-    for name, value in wanted.items():
-        other = got[name]
-        difference = np.abs(value - other).max(initial=0) if value.shape == other.shape else np.inf
-        found[name] = float(np.nan_to_num(difference, nan=np.inf))
-    return found
+def _rounding(exact: Deployable, rounded: Deployable, size: tuple[int, int]) -> dict[str, float]:
+    images = pictures(1, size)
+    return largest(run(exact.without_finish(), images), run(rounded.without_finish(), images))

@@ -7,19 +7,26 @@ from dataclasses import dataclass, replace
 from yolokkn.errors import LayoutError, did_you_mean
 from yolokkn.layouts.base import Layout, ModelSignature
 from yolokkn.layouts.channels import ChannelsLayout, ChannelsPoseLayout, ChannelsSegLayout, ChannelsSegPoseLayout
-from yolokkn.layouts.heads import DarknetLayout, V5RawLayout
+from yolokkn.layouts.heads import DarknetLayout, DistanceRawLayout, V5RawLayout
 from yolokkn.layouts.metadata import ModelFacts
 from yolokkn.layouts.queries import RfDetrLayout, RtDetrLayout
 from yolokkn.layouts.rows import V5Layout, V5SegLayout, V6Layout, YoloxDecodedLayout, YoloxLayout
-from yolokkn.layouts.tables import DeepStreamLayout, EfficientNmsLayout, TableLayout, TablePoseLayout, TableSegLayout
+from yolokkn.layouts.tables import (
+    DeepStreamLayout,
+    EfficientNmsLayout,
+    TableLayout,
+    TablePoseLayout,
+    TableSegLayout,
+    TableSegPoseLayout,
+)
 from yolokkn.types import TASKS
 
 LAYOUTS = {
     cls.name: cls
     for cls in (
         ChannelsLayout, ChannelsSegLayout, ChannelsPoseLayout, ChannelsSegPoseLayout, V5Layout, V5SegLayout, V6Layout,
-        YoloxLayout, YoloxDecodedLayout, TableLayout, TableSegLayout, TablePoseLayout, DeepStreamLayout, EfficientNmsLayout,
-        RtDetrLayout, RfDetrLayout, DarknetLayout, V5RawLayout,
+        YoloxLayout, YoloxDecodedLayout, TableLayout, TableSegLayout, TablePoseLayout, TableSegPoseLayout, DeepStreamLayout,
+        EfficientNmsLayout, RtDetrLayout, RfDetrLayout, DarknetLayout, V5RawLayout, DistanceRawLayout,
     )
 }  # fmt: skip
 

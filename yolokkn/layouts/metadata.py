@@ -23,6 +23,8 @@ class ModelFacts:
         class_names: Names by class id.
         input_hw: Height and width that the model was exported for.
         stride: Largest stride.
+        strides: Stride of each level.
+        num_bins: Bins a side of a raw anchor-free head ("reg_max").
         keypoint_shape: (K, 2) or (K, 3).
         end2end: The model needs no suppression.
         nms_inside: Suppression is part of the exported graph.
@@ -37,6 +39,8 @@ class ModelFacts:
     class_names: tuple[str, ...] | None = None
     input_hw: tuple[int, int] | None = None
     stride: int | None = None
+    strides: tuple[int, ...] | None = None
+    num_bins: int | None = None
     keypoint_shape: tuple[int, int] | None = None
     end2end: bool | None = None
     nms_inside: bool | None = None
@@ -109,6 +113,8 @@ def read_facts(metadata: Mapping[str, str]) -> ModelFacts:
         class_names=parse_names(values["names"]) if values.get("names") else None,
         input_hw=_input_hw(values),
         stride=_stride(values.get("stride")),
+        strides=_strides(values.get("strides")),
+        num_bins=None if values.get("reg_max") is None else _positive("reg_max", values["reg_max"]),
         keypoint_shape=_keypoint_shape(values.get("kpt_shape")),
         end2end=_flag(values.get("end2end")),
         nms_inside=_flag(nms),
@@ -164,6 +170,14 @@ def _stride(value: Any) -> int | None:
     return (
         max(_positive("stride", v) for v in value) if isinstance(value, (list, tuple)) else _positive("stride", value)
     )
+
+
+def _strides(value: Any) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ModelError(f"metadata: strides must be a list of whole numbers, got {_short(value)}")
+    return tuple(_positive("strides", v) for v in value)
 
 
 def _keypoint_shape(value: Any) -> tuple[int, int] | None:

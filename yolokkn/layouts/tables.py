@@ -39,7 +39,7 @@ class TableLayout(HeadLayout):
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> TableLayout:
         """Fit a detection model to the layout; LayoutError where it does not."""
         head = single_output(signature, 3)
-        _table(signature, sizes(head), 6, per_cell=False)
+        _table(signature, sizes(head), 6, per_cell=False, is_stated=facts.layout == cls.name)
         return cls(facts.num_classes or UNNAMED_CLASSES, head=head.name)
 
     @property
@@ -78,7 +78,7 @@ class TableSegLayout(TableLayout):
         """Fit a segmentation model to the layout; LayoutError where it does not."""
         head, prototypes = head_and_prototypes(signature)
         num_prototypes = sizes(prototypes)[0]
-        _table(signature, sizes(head), 6 + num_prototypes, per_cell=False)
+        _table(signature, sizes(head), 6 + num_prototypes, per_cell=False, is_stated=facts.layout == cls.name)
         return cls(
             facts.num_classes or UNNAMED_CLASSES,
             "segment",
@@ -99,8 +99,33 @@ class TablePoseLayout(TableLayout):
         """Fit a keypoint model to the layout; LayoutError where it does not."""
         head = single_output(signature, 3)
         count, values = facts.keypoint_shape or (17, 3)
-        _table(signature, sizes(head), 6 + count * values, per_cell=False)
+        _table(signature, sizes(head), 6 + count * values, per_cell=False, is_stated=facts.layout == cls.name)
         return cls(facts.num_classes or UNNAMED_CLASSES, "pose", count, head=head.name, num_extras=count * values)
+
+
+class TableSegPoseLayout(TableLayout):
+    """The same with mask coefficients, prototypes and keypoints."""
+
+    name = "end2end-seg-pose"
+    summary = "(B, M, 6+32+K*3) and prototypes (B, 32, H/4, W/4): finished boxes with masks and keypoints"
+
+    @classmethod
+    def build(cls, signature: ModelSignature, facts: ModelFacts) -> TableSegPoseLayout:
+        """Fit a model of masks and keypoints to the layout; LayoutError where it does not."""
+        head, prototypes = head_and_prototypes(signature)
+        if facts.keypoint_shape is None:
+            raise LayoutError("the number of keypoints (kpt_shape) is not in the metadata")
+        count, values = facts.keypoint_shape
+        num_extras = sizes(prototypes)[0] + count * values
+        _table(signature, sizes(head), 6 + num_extras, per_cell=False, is_stated=facts.layout == cls.name)
+        return cls(
+            facts.num_classes or UNNAMED_CLASSES,
+            "segment-pose",
+            count,
+            head=head.name,
+            prototypes=prototypes.name,
+            num_extras=num_extras,
+        )
 
 
 class DeepStreamLayout(TableLayout):
@@ -114,7 +139,7 @@ class DeepStreamLayout(TableLayout):
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> DeepStreamLayout:
         """Fit a detection model to the layout; LayoutError where it does not."""
         head = single_output(signature, 3)
-        _table(signature, sizes(head), 6, per_cell=True)
+        _table(signature, sizes(head), 6, per_cell=True, is_stated=facts.layout == cls.name)
         return cls(facts.num_classes or UNNAMED_CLASSES, head=head.name)
 
     @classmethod
@@ -162,10 +187,15 @@ class EfficientNmsLayout(Layout):
         return Recognition(True, "the outputs have the names of EfficientNMS")
 
 
-def _table(signature: ModelSignature, table: tuple[int, ...], columns: int, per_cell: bool) -> None:
+def _table(
+    signature: ModelSignature, table: tuple[int, ...], columns: int, per_cell: bool, is_stated: bool = False
+) -> None:
+    """Hold a table's shape against the layout; a file that states its layout may have as many rows as it likes."""
     rows, found = table
     if found != columns:
         raise LayoutError(f"needs {columns} columns, has {found}")
+    if is_stated:
+        return
     is_per_cell = rows in anchor_counts(signature.input_hw)
     if is_per_cell is not per_cell:
         raise LayoutError(f"{rows} rows are {'' if is_per_cell else 'not '}one for each cell of the input")

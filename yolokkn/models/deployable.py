@@ -3,58 +3,114 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from yolokkn._version import __version__
+from yolokkn.models.finished import BestClassTable, EfficientNmsTables, EndToEndTable, Suppression
 from yolokkn.models.fuse import fuse
 from yolokkn.models.network import Network
 from yolokkn.models.outputs import MAX_LOG_SIZE, AnchorGrid, HeadSpec
 
-_DECODED = {"detect": "v8", "segment": "v8-seg", "pose": "v8-pose", "segment-pose": "v8-seg-pose"}
-_RAW = {"v5": "v5-raw", "darknet": "darknet"}
+ExportLayout = Literal["raw", "decoded", "end2end", "efficientnms", "deepstream"]
+EXPORT_LAYOUTS: tuple[str, ...] = get_args(ExportLayout)
+_SUFFIX = {"detect": "", "segment": "-seg", "pose": "-pose", "segment-pose": "-seg-pose"}
+_RAW = {"v5": "v5-raw", "darknet": "darknet", "distance": "kkn-raw"}
 
 
 class Deployable(nn.Module):
     """A network as it is exported to ONNX or handed to the runtime; batch normalization is folded.
 
-    Detection with anchors gives the raw heads, which the runtime decodes faster than a graph could. Everything else
-    gives (B, 4 + classes + coefficients + 3 * keypoints, A): cx, cy, w, h in input pixels, class scores (times the
-    objectness where there is one), mask coefficients, x, y in input pixels and visibility of each keypoint; with masks
-    the prototypes as well.
+    What it gives, by `layout`:
+
+    - "raw": one map of logits a level, and the prototypes of masks; the runtime's kernels decode what passes the threshold.
+    - "decoded": (B, 4 + classes + coefficients + 3 * keypoints, A): cx, cy, w, h in input pixels, class scores (times the
+      objectness where there is one), mask coefficients, x, y in input pixels and visibility of each keypoint; with masks
+      the prototypes as well. What readers of YOLOv8's files expect.
+    - "end2end": (B, M, 6 + extras): finished boxes, suppressed inside the graph, and the prototypes.
+    - "efficientnms": num_dets, det_boxes, det_scores, det_classes, suppressed inside the graph; boxes alone.
+    - "deepstream": (B, A, 6): corners, score and class of every anchor, not suppressed; boxes alone.
 
     Args:
         network: What to deploy; it is copied, not changed.
         imgsz: Height and width, if the exported graph shall take this size alone: the anchors are constants then. None
             lays them out inside the graph, for any size.
+        layout: One of EXPORT_LAYOUTS; None: "raw" for detection with anchors, "decoded" for everything else.
+        suppression: What "end2end" and "efficientnms" keep.
 
     Attributes:
         output_names: Names of the outputs of `forward`, in order.
+        finish: Turns the decoded head into tables of finished boxes; None where the layout is none.
+        export_layout: One of EXPORT_LAYOUTS.
         layout: Name of the runtime's layout that reads them.
 
     Raises:
-        ValueError: The size does not fit the network's strides.
+        ValueError: The size does not fit the network's strides, or the layout not its task.
     """
 
-    def __init__(self, network: Network, imgsz: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        imgsz: tuple[int, int] | None = None,
+        layout: ExportLayout | None = None,
+        suppression: Suppression | None = None,
+    ) -> None:
         super().__init__()
         self.network = fuse(network)
         self.spec, self.head = network.spec, network.head
         self.imgsz = imgsz
-        is_raw = self.head.has_objectness and self.spec.task == "detect"
-        self.layout = _RAW[self.head.formula] if is_raw else _DECODED[self.spec.task]
-        if is_raw:
-            self.output_names = tuple(f"head_{i}" for i in range(len(self.head.strides)))
-        else:
-            self.output_names = ("detections", "prototypes") if self.spec.has_masks else ("detections",)
+        self.suppression = suppression or Suppression()
+        anchored_detector = self.head.has_objectness and self.spec.task == "detect"
+        self.export_layout: str = layout or ("raw" if anchored_detector else "decoded")
+        self._check_layout()
+        self.layout, self.finish = self._finish()
+        self.output_names = self._names()
         if imgsz is not None:
             stride = max(self.head.strides)
             if imgsz[0] < 1 or imgsz[1] < 1 or imgsz[0] % stride or imgsz[1] % stride:
                 raise ValueError(f"Deployable: imgsz must be multiples of {stride}, got {imgsz[0]}x{imgsz[1]}")
             for name, value in _fixed_layout(self.head, imgsz)._asdict().items():
                 self.register_buffer(f"_{name}", value, persistent=False)
+
+    def _check_layout(self) -> None:
+        task, layout = self.spec.task, self.export_layout
+        if layout not in EXPORT_LAYOUTS:
+            raise ValueError(f"Deployable: layout must be one of {', '.join(EXPORT_LAYOUTS)}, got {layout!r}")
+        if layout in ("efficientnms", "deepstream") and task != "detect":
+            raise ValueError(
+                f"Deployable: layout {layout} has room for boxes alone, and this is a network of task {task}; take end2end"
+            )
+        if layout == "raw" and task != "detect" and self.head.has_objectness:
+            raise ValueError(
+                f"Deployable: layout raw of a network with anchors must be of task detect, got {task}; take decoded"
+            )
+
+    def _finish(self) -> tuple[str, nn.Module | None]:
+        """Return the runtime's name of the layout, and what follows the decoded head."""
+        suffix, num_classes = _SUFFIX[self.spec.task], self.head.num_classes
+        if self.export_layout == "raw":
+            return _RAW[self.head.formula], None
+        if self.export_layout == "deepstream":
+            return "deepstream", BestClassTable(num_classes)
+        if self.export_layout == "efficientnms":
+            return "efficientnms", EfficientNmsTables(num_classes, self.suppression)
+        if self.export_layout == "end2end":
+            return f"end2end{suffix}", EndToEndTable(num_classes, self.head.num_extras, self.suppression)
+        return f"v8{suffix}", None
+
+    def _names(self) -> tuple[str, ...]:
+        last = ("prototypes",) if self.spec.has_masks else ()
+        if self.export_layout == "raw":
+            return (*(f"head_{i}" for i in range(len(self.head.strides))), *last)
+        if isinstance(self.finish, EfficientNmsTables):
+            return self.finish.output_names
+        return ("detections", *last)
+
+    def without_finish(self) -> Deployable:
+        """Return the same network up to its decoded head: what `finish` is given."""
+        return self if self.finish is None else Deployable(self.network, self.imgsz, "decoded")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Run the network.
@@ -63,14 +119,15 @@ class Deployable(nn.Module):
             images: (B, 3, H, W) float32 RGB, 0 to 1.
         """
         levels, prototypes = self.network.levels(images)
-        if self.layout in _RAW.values():
-            return levels
+        last = () if prototypes is None else (prototypes,)
+        if self.export_layout == "raw":
+            return (*levels, *last)
         if self.imgsz is None:
             where = _traced_layout(self.head, levels)
         else:
             where = _Layout(self._cells, self._strides, self._anchors_wh, self._scale_xy)
         decoded = _decode(_channels_first(levels, self.head), self.head, where)
-        return (decoded,) if prototypes is None else (decoded, prototypes)
+        return ((decoded,) if self.finish is None else tuple(self.finish(decoded))) + last
 
     def metadata(self) -> dict[str, str]:
         """Return what the file says of itself, as `yolokkn.layouts.read_facts` reads it."""
@@ -86,9 +143,18 @@ class Deployable(nn.Module):
             "version": __version__,
             "family": f"{spec.family}-{spec.variant}".rstrip("-"),
         }
-        if self.layout in _RAW.values():
+        if self.export_layout == "raw" and head.has_objectness:
             facts["anchors"] = head.anchors
             facts["scale_xy"] = head.scale_xy or [1.0] * len(head.strides)
+        elif self.export_layout == "raw":
+            facts["reg_max"] = head.reg_max
+            facts["strides"] = head.strides
+        if self.export_layout in ("end2end", "efficientnms"):
+            rule = self.suppression
+            facts["nms"] = True
+            facts["conf"], facts["iou"], facts["max_det"] = (
+                rule.score_threshold, rule.iou_threshold, rule.max_detections,
+            )  # fmt: skip
         if spec.keypoint_shape is not None:
             facts["kpt_shape"] = list(spec.keypoint_shape)
         return {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}

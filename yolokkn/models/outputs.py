@@ -52,8 +52,12 @@ class HeadSpec:
     @property
     def num_channels(self) -> int:
         """Numbers an anchor in all: box, objectness, classes, mask coefficients, keypoints (x, y, visibility)."""
-        extras = self.num_prototypes + 3 * self.num_keypoints
-        return self.num_box_channels + int(self.has_objectness) + self.num_classes + extras
+        return self.num_box_channels + int(self.has_objectness) + self.num_classes + self.num_extras
+
+    @property
+    def num_extras(self) -> int:
+        """Mask coefficients and keypoint values an anchor."""
+        return self.num_prototypes + 3 * self.num_keypoints
 
 
 @dataclass(frozen=True)

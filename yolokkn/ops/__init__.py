@@ -12,6 +12,7 @@ except ImportError as error:
 from yolokkn.ops import reference
 from yolokkn.ops.candidates import Candidates
 from yolokkn.ops.decode import decode_channels, decode_rows
+from yolokkn.ops.decode_distances import decode_distances
 from yolokkn.ops.decode_final import decode_final, decode_queries, decode_table, gather_extras
 from yolokkn.ops.decode_heads import decode_heads
 from yolokkn.ops.iou import pairwise_iou
@@ -25,6 +26,7 @@ __all__ = [
     "assemble_masks",
     "decode_channels",
     "decode_final",
+    "decode_distances",
     "decode_heads",
     "decode_keypoints",
     "decode_queries",

@@ -37,6 +37,16 @@ def decode_final(
     max_candidates: int,
     class_mask: np.ndarray | None,
 ) -> _Found: ...
+def decode_distances(
+    levels: Sequence[np.ndarray],
+    num_classes: int,
+    input_hw: tuple[int, int],
+    num_bins: int,
+    score_threshold: float,
+    multi_label: bool,
+    max_candidates: int,
+    class_mask: np.ndarray | None,
+) -> _Found: ...
 def decode_heads(
     heads: Sequence[np.ndarray],
     num_classes: int,

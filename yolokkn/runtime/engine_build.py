@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -184,7 +185,7 @@ def build_plan(
         if monitor is not None and monitor.stopped_by is not None:
             raise monitor.stopped_by
         if plan is None:
-            raise ModelError(f"{name}: {library.title} {library.version} cannot build it: {reason_of(messages)}")
+            raise ModelError(f"{name}: {library.title} {library.version} cannot build {build_error(messages)}")
         learned = bytes(memoryview(cache.serialize())) if cache is not None else b""
         return BuiltPlan(bytes(memoryview(plan)), learned)
 
@@ -224,6 +225,18 @@ def parser_error(trt: Any, error: Any) -> str:
     }
     what = advice.get(code, "run the .onnx file with onnxruntime to see whether the file is sound")
     return f"{node}: {said if len(said) > 8 else code.name}; {what}"
+
+
+def build_error(messages: list[str]) -> str:
+    """Return why a graph that was read could not be built, in plain words where the library's are known."""
+    for message in messages:
+        unable = re.search(r"(\S+) has no runners that implement it", message)
+        if unable:
+            return (
+                f"node {unable[1]!r}: it can read it, but has nothing that runs it; export the model without it (suppression "
+                "inside the graph: --layout raw or decoded), or take the other library"
+            )
+    return f"it: {reason_of(messages)}"
 
 
 def _configure(trt: Any, config: Any, options: EngineOptions) -> None:

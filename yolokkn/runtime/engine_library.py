@@ -107,7 +107,9 @@ def _import(name: str) -> Library:
         trt = importlib.import_module(name)
     except (ImportError, OSError, RuntimeError) as error:
         raise MissingDependencyError(f"library {name!r}: does not load: {str(error).strip()[:300]}") from error
-    return Library(name, str(trt.__version__), trt, _make_logger(trt))
+    logger = _make_logger(trt)
+    trt.init_libnvinfer_plugins(logger, "")  # EfficientNMS and others, where the library has them
+    return Library(name, str(trt.__version__), trt, logger)
 
 
 def _make_logger(trt: Any) -> Any:

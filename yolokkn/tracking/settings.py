@@ -124,8 +124,9 @@ class BotSortSettings(ByteTrackSettings):
 
 @dataclass(frozen=True)
 class OcSortSettings(_Settings):
-    """Settings of OC-SORT; the defaults are its paper's, but for `iou_threshold` (0.3 there); `min_hits` counts the
-    first detection here, and not there.
+    """Settings of OC-SORT; the defaults are its paper's, but for `iou_threshold` (0.3 there).
+
+    `min_hits` counts the first detection here, and not there.
 
     Attributes:
         max_age: A track dies when it was not seen for more than this many nominal frames of time.

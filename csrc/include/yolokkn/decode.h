@@ -66,6 +66,24 @@ struct HeadsLayout {
 Candidates decode_heads(std::span<const Head> heads, int64_t num_classes, const HeadsLayout& layout,
                         const CandidateFilter& filter);
 
+// One raw level of an anchor-free head: (4 * num_bins + nc + extras, grid_h, grid_w) logits.
+struct DistanceLevel {
+  const float* logits = nullptr;
+  int64_t grid_h = 0;
+  int64_t grid_w = 0;
+};
+
+struct DistanceLayout {
+  int64_t input_h = 0;
+  int64_t input_w = 0;
+  int64_t num_bins = 16;  // a side; 1: the softplus of one number
+};
+
+// Boxes from the distances of a cell's centre to left, top, right and bottom. anchor_index runs level by level, within
+// a level by (gy, gx).
+Candidates decode_distances(std::span<const DistanceLevel> levels, int64_t num_classes, const DistanceLayout& layout,
+                            const CandidateFilter& filter);
+
 // boxes (Q, 4) normalised cxcywh, logits (Q, C >= nc): the best top_k of all (query, class), by descending score.
 Candidates decode_queries(MatrixView<const float> boxes, MatrixView<const float> logits, int64_t num_classes,
                           int64_t input_h, int64_t input_w, int64_t top_k, const CandidateFilter& filter);

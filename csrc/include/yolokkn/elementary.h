@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -31,5 +32,11 @@ YOLOKKN_HD inline float exp_f32(float x) noexcept {
 }
 
 YOLOKKN_HD inline float sigmoid(float x) noexcept { return 1.0f / (1.0f + exp_f32(-x)); }
+
+// log(1 + e**x), in double: what the libraries differ by is lost in the rounding.
+YOLOKKN_HD inline float softplus(float x) noexcept {
+  const double value = static_cast<double>(x);
+  return static_cast<float>((value > 0.0 ? value : 0.0) + std::log1p(std::exp(-std::fabs(value))));
+}
 
 }  // namespace yolokkn

@@ -1,6 +1,7 @@
 """Slow NumPy twins of the kernels: the specification. One file per op, of the op's name."""
 
 from yolokkn.ops.reference.decode import decode_channels, decode_rows
+from yolokkn.ops.reference.decode_distances import decode_distances
 from yolokkn.ops.reference.decode_final import decode_final, decode_queries, decode_table, gather_extras
 from yolokkn.ops.reference.decode_heads import decode_heads
 from yolokkn.ops.reference.iou import pairwise_iou
@@ -13,6 +14,7 @@ __all__ = [
     "assemble_masks",
     "decode_channels",
     "decode_final",
+    "decode_distances",
     "decode_heads",
     "decode_keypoints",
     "decode_queries",

@@ -29,6 +29,12 @@ def exp(x: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(x), x, y).astype(np.float32)
 
 
+def softplus(x: np.ndarray) -> np.ndarray:
+    """Compute log(1 + e**x) of float32, in float64: what libraries differ by is lost in the rounding."""
+    value = np.asarray(x, np.float64)
+    return (np.maximum(value, 0) + np.log1p(np.exp(-np.abs(value)))).astype(np.float32)
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Compute 1 / (1 + exp(-x)) of float32."""
     return np.float32(1) / (np.float32(1) + exp(-np.asarray(x, np.float32)))
