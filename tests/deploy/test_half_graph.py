@@ -107,14 +107,17 @@ def test_darknet_models(shared_data):
         check_tensorrt_reads(check_half(content, hw, tolerance=0.05))
 
 
-def graph_of(weights, last=(1, 8, 1, 1), before_last=(), op_type="Conv", attributes=None):
-    """Images -> layer with `weights` -> Relu -> 1x1 layer -> output."""
+def graph_of(weights, middle=None):
+    """Images -> convolution with `weights` -> Relu [-> depthwise convolution] -> 1x1 convolution -> boxes."""
     builder = GraphBuilder("small")
     x = builder.input("images", "float32", (1, 3, 8, 8))
-    first = builder.node(op_type, [x, builder.initializer("w", weights)], output="first", **(attributes or {}))
-    y = builder.node("Relu", [first], output="relu")
-    y = builder.node("Conv", [y, builder.initializer("w2", np.ones(last, np.float32))], output="boxes")
-    builder.output(y, "float32", (1, last[0], 8, 8))
+    x = builder.node("Conv", [x, builder.initializer("w", weights)], output="first")
+    x = builder.node("Relu", [x], output="relu")
+    if middle is not None:
+        w = builder.initializer("m", middle)
+        x = builder.node("Conv", [x, w], output="middle", group=8, pads=[1, 1, 1, 1], kernel_shape=[3, 3])
+    y = builder.node("Conv", [x, builder.initializer("w2", np.ones((1, 8, 1, 1), np.float32))], output="boxes")
+    builder.output(y, "float32", (1, 1, 8, 8))
     builder.metadata({"names": "[]"})
     return builder.to_bytes()
 

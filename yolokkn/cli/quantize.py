@@ -155,7 +155,9 @@ def _measure(
                 before, after, annotations, images, iou_threshold=args.iou, advance=advance, **options
             )
         print(delta.text())
-    if args.speed:
+    if args.speed and args.precision == "int8" and args.target == "tensorrt":
+        print("speed: not measured, for what CPUs make of a graph for TensorRT says nothing about it")
+    elif args.speed:
         print("the network alone, both in turn:")
         for ratio in compare_speed(before, after, **{k: v for k, v in options.items() if k != "backend"}):
             print(f"  {ratio.text()}")

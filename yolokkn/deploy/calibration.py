@@ -1,4 +1,4 @@
-"""What values flow through a graph on real pictures, and the range of each that 8 bits shall cover."""
+"""What values flow through a graph on real pictures, and the range of each that a few bits shall cover."""
 
 from __future__ import annotations
 
@@ -57,13 +57,14 @@ class ValueHistogram:
         places = (values.ravel() * np.float32(per_unit) + np.float32(_BINS / 2)).astype(np.int32)
         self.counts += np.bincount(places.clip(0, _BINS - 1), minlength=_BINS)
 
-    def value_range(self, method: str, *, symmetric: bool) -> tuple[float, float]:
-        """Return the least and the largest number that 8 bits shall cover; 0 lies within them.
+    def value_range(self, method: str, *, symmetric: bool, bits: int = 8) -> tuple[float, float]:
+        """Return the least and the largest number that some bits shall cover; 0 lies within them.
 
         Args:
             method: "minmax" covers all, "percentile" 99.99% of the elements; "mse" loses the least squared difference
-                between the numbers and what 8 bits make of them.
+                between the numbers and what the bits make of them.
             symmetric: As far below 0 as above it.
+            bits: How many there are.
         """
         if method not in METHODS:
             raise ValueError(f"value_range: method must be one of {', '.join(METHODS)}, got {method!r}")
@@ -71,7 +72,7 @@ class ValueHistogram:
         if method == "percentile":
             reach = self._percentile(reach)
         elif method == "mse":
-            losses = [self._loss(*self._ends(share * reach, symmetric)) for share in _SHARES]
+            losses = [self._loss(*self._ends(share * reach, symmetric), 2**bits - 2) for share in _SHARES]
             reach *= float(_SHARES[int(np.argmin(losses))])
         return self._ends(reach, symmetric)
 
@@ -90,9 +91,9 @@ class ValueHistogram:
         place = int(np.searchsorted(covered, _PERCENTILE * covered[-1]))
         return min(reach, float(abs(self._centres()[order[min(place, _BINS - 1)]])) + self.limit / _BINS)
 
-    def _loss(self, low: float, high: float) -> float:
-        """Return the summed squared difference between each element and its nearest of 255 numbers from low to high."""
-        step = (high - low) / 254
+    def _loss(self, low: float, high: float, num_steps: int) -> float:
+        """Return the summed squared difference between each element and the nearest of so many steps from low to high."""
+        step = (high - low) / num_steps
         if step <= 0:
             return 0.0
         centres = self._centres()

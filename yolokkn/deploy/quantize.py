@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from yolokkn.deploy.calibration import METHODS, calibration_feeds, collect_histograms
+from yolokkn.deploy.calibration import METHODS, ValueHistogram, calibration_feeds, collect_histograms
 from yolokkn.deploy.half_graph import refuse_int8
 from yolokkn.errors import MissingDependencyError, ModelError, did_you_mean
 from yolokkn.graph.dataflow import Dataflow
@@ -87,8 +87,9 @@ def quantize_int8(
         content: The bytes of a float32 ONNX file.
         feeds: What the model takes for each of some pictures (see `calibration_feeds`); 64 to 128 are enough.
         target: "tensorrt": symmetric int8 at the inputs of convolutions, which is all that TensorRT takes. "cpu": uint8 with
-            a zero point, and weights of 7 bits, so that sums do not overflow on a CPU without VNNI (OpenVINO gives
-            nonsense there with the other kind); where ReLU follows the convolutions, all between them is in 8 bits, too.
+            a zero point, of which all but outliers use 7 bits, so that sums do not overflow on a CPU without VNNI
+            (OpenVINO gives nonsense there with the other kind); where ReLU follows the convolutions, all between them is
+            in 8 bits, too.
         method: How the range of each value is chosen, one of METHODS: see `ValueHistogram.value_range`.
         protect: Names of layers that shall stay float32.
         depthwise: Quantise depthwise convolutions, too.
@@ -121,7 +122,8 @@ def quantize_int8(
     for value in histograms:  # the quantiser goes by declared types
         model.graph.value_info.add(name=value).type.tensor_type.elem_type = 1
     symmetric = target == "tensorrt"
-    ranges = {value: histogram.value_range(method, symmetric=symmetric) for value, histogram in histograms.items()}
+    choose = _symmetric_range if symmetric else _seven_bits_of_eight
+    ranges = {value: choose(histogram, method) for value, histogram in histograms.items()}
     return _finish(_insert(onnx, model, nodes, ranges, symmetric, bool(chain)), parse_model(content, name))
 
 
@@ -219,6 +221,16 @@ def _chained(model: Model, plan: LayerPlan) -> list[str]:
     return [node.name for node in nodes if node.op_type in _CHAIN and flow.kinds.get(node.output[0]) == "float32"]
 
 
+def _symmetric_range(histogram: ValueHistogram, method: str) -> tuple[float, float]:
+    return histogram.value_range(method, symmetric=True)
+
+
+def _seven_bits_of_eight(histogram: ValueHistogram, method: str) -> tuple[float, float]:
+    """Return a range whose lower half holds the numbers: two products with weights of 8 bits then fit into 16 bits."""
+    low, high = histogram.value_range(method, symmetric=False, bits=7)
+    return low, low + (high - low) * 255 / 127
+
+
 def _values_of(model: Model, nodes: Sequence[Any], with_outputs: bool) -> list[str]:
     """Return the names of the float32 values that the nodes take, and give, weights left out."""
     flow = Dataflow(model.graph)
@@ -254,7 +266,7 @@ def _insert(
         quantizer = QDQQuantizer(
             onnx.load_model_from_string(model.to_bytes()),
             True,  # weights by channel
-            not symmetric,  # of 7 bits: the sums of two products must not pass 16 bits on a CPU without VNNI
+            False,  # of 8 bits
             QuantType.QInt8,
             QuantType.QInt8 if symmetric else QuantType.QUInt8,
             TensorsData(CalibrationMethod.MinMax, ends),
