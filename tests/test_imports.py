@@ -27,6 +27,8 @@ LEVELS = {  # longest prefix wins
     "yolokkn.runtime.pipeline": 3,
     "yolokkn.runtime.track": 3,
     "yolokkn.runtime.evaluate": 3,
+    "yolokkn.runtime.parity": 3,
+    "yolokkn.runtime.parity_models": 3,
     "yolokkn.training": 4,
     "yolokkn.deploy": 4,
     "yolokkn.cli": 5,
@@ -39,7 +41,7 @@ TORCH = ("yolokkn.models", "yolokkn.data", "yolokkn.training", "yolokkn.deploy")
 HEAVY = {
     "torch": ("yolokkn.runtime.backends.torch", *TORCH),
     "openvino": ("yolokkn.runtime.backends.openvino",),
-    "onnxruntime": ("yolokkn.runtime.backends.onnxruntime",),
+    "onnxruntime": ("yolokkn.runtime.backends.onnxruntime", "yolokkn.deploy.quantize"),  # there: its quantiser
     "google": ("yolokkn.graph",),
     "supervision": ("yolokkn.types",),
     "av": ("yolokkn.runtime",),
@@ -48,11 +50,13 @@ HEAVY = {
     "matplotlib": ("yolokkn.plotting",),
     "yaml": ("yolokkn.safe_yaml", "yolokkn.data", "yolokkn.training", "yolokkn.cli"),
     "optuna": ("yolokkn.evaluation.mot_tune",),
-    "onnx": (),
+    "onnx": ("yolokkn.deploy.quantize",),  # ONNX Runtime's quantiser works on its messages
     "safetensors": (),
     "pycocotools": (),
     "scipy": (),
-    "tensorrt": (),
+    "tensorrt": (),  # runtime.engine_library imports whichever of the two is there, by name
+    "tensorrt_rtx": (),
+    "cuda": ("yolokkn.runtime.cuda_device",),
 }
 
 
@@ -103,7 +107,7 @@ def test_heavy_packages_stay_in_their_places(name, path):
 def test_importing_is_light():
     code = (
         "import sys, os, threading, json, time; env = dict(os.environ); t = time.perf_counter(); import yolokkn; "
-        "names = ('torch', 'cv2', 'onnxruntime', 'av', 'openvino', 'tensorrt', 'google.protobuf'); "
+        "names = ('torch', 'cv2', 'onnxruntime', 'av', 'openvino', 'tensorrt', 'tensorrt_rtx', 'cuda', 'google.protobuf'); "
         "heavy = [m for m in names if m in sys.modules]; "
         "print(json.dumps([heavy, threading.active_count(), env == dict(os.environ)]))"
     )

@@ -37,6 +37,10 @@ class MissingDependencyError(YolokknError):
     """An optional package is needed; the message says which one to install."""
 
 
+class DeviceError(YolokknError):
+    """A GPU is missing, lost, out of memory, or fails; the message says which call."""
+
+
 class SourceWarning(UserWarning):
     """A source gave fewer frames than it promised: truncated, damaged or skipped ones."""
 
@@ -58,3 +62,13 @@ def did_you_mean(word: str, legal: Iterable[str], *, form: str = "{}", cutoff: f
 
     near = difflib.get_close_matches(word, list(legal), 1, cutoff)
     return f"; did you mean {form.format(near[0])}?" if near else ""
+
+
+def printable(text: str) -> str:
+    r"""Return a text with its control characters written out, but for new lines: names in files come from strangers.
+
+    Example:
+        >>> printable("person\x1b[31m")
+        'person\\x1b[31m'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)

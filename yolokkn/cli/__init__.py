@@ -16,7 +16,9 @@ VERBS = {
     "evaluate": "measure a model's accuracy on labelled data (coco, voc), or tracks (mot)",
     "tune": "search a tracker's settings on labelled sequences",
     "export": "write a checkpoint as an ONNX file, proven equal",
+    "quantize": "write a model as one that computes in int8 or float16, and measure what that costs",
     "info": "say what a model file is; without one, list the models that come with the package",
+    "doctor": "check the installation, or a model: is what every backend gives the same, stage by stage",
     "data": "check or preview labelled pictures, fit anchors to them, draw a toy set",
 }
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from yolokkn.errors import ConfigurationError, YolokknError, did_you_mean
+from yolokkn.errors import ConfigurationError, YolokknError, did_you_mean, printable
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -23,7 +23,13 @@ EXIT_CODES = """exit codes:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and name the nearest option."""
+    """An argument parser whose errors are one line and name the nearest option.
+
+    Attributes:
+        intermixed: Arguments without a name may stand before, between and behind the options.
+    """
+
+    intermixed = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
@@ -35,9 +41,15 @@ class Parser(argparse.ArgumentParser):
         print(f"{self.prog}: error: {message}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)
 
+    def change(self, name: str, *, default: Any, help: str) -> None:
+        """Give an option that several verbs share another default, and say so in its help."""
+        action = self._options()[name]
+        action.default, action.help = default, help
+
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse a command line in which options may be written either way."""
-        namespace, unknown = self.parse_known_args(self._spelled_out(argv))
+        read = self.parse_known_intermixed_args if self.intermixed else self.parse_known_args
+        namespace, unknown = read(self._spelled_out(argv))
         if unknown:
             self.error(self._unknown(unknown[0]))
         return namespace
@@ -183,4 +195,4 @@ def run_verb(prog: str, action: Any, *args: Any) -> int:
 
 def _without_function(error: Exception) -> str:
     """Return a message without the function or class that it begins with, which users of the command never called."""
-    return re.sub(r"^(?:[a-z]+(?:_[a-z0-9]+)+|[A-Z]\w+|create): ", "", str(error))
+    return printable(re.sub(r"^(?:[a-z]+(?:_[a-z0-9]+)+|[A-Z]\w+|create): ", "", str(error)))

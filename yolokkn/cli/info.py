@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
+from yolokkn.cli.info_engine import describe_engine, engine_as_text
 from yolokkn.cli.model_options import add_model_options, import_deploy, load_model
+from yolokkn.errors import printable
 from yolokkn.layouts import LAYOUTS, UNNAMED_CLASSES, read_facts
 from yolokkn.runtime.assets import DEFAULT_MODEL, EmbeddedModel, embedded_models, resolve_model
+from yolokkn.runtime.backends import ENGINE_SUFFIXES
 from yolokkn.runtime.model import Model
 
 EXAMPLES = """examples:
@@ -44,6 +47,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.model:
         listed = [describe_embedded(model) for model in embedded_models().values()]
         print(json.dumps(listed, indent=2) if args.json else embedded_as_text(listed))
+        return EXIT_OK
+    if Path(args.model).suffix.lower() in ENGINE_SUFFIXES:
+        engine = describe_engine(Path(args.model))
+        print(json.dumps(engine, indent=2) if args.json else engine_as_text(engine))
         return EXIT_OK
     facts = describe(load_model(args), str(resolve_model(args.model)))
     print(json.dumps(facts, indent=2) if args.json else as_text(facts))
@@ -131,7 +138,7 @@ def model_cost_of(path: str, input_hw: tuple[int, int]) -> Any:
 
 def as_text(facts: dict[str, Any]) -> str:
     """Return the facts as aligned lines."""
-    names = facts["class_names"]
+    names = [name.replace("\n", " ") for name in facts["class_names"]]
     shown = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
     gflops = f"{facts['gflops']:.2f} GFLOPs" if facts["gflops"] is not None else f"GFLOPs: {facts['gflops_reason']}"
     rows = [
@@ -147,4 +154,4 @@ def as_text(facts: dict[str, Any]) -> str:
         ("cost", f"{facts['parameters']:,} parameters, {gflops} at {facts['input_size'].split(',')[0]}"),
         ("backend", facts["backend"]),
     ]
-    return "\n".join(f"{key:<9} {value}" for key, value in rows)
+    return "\n".join(f"{key:<9} {printable(str(value))}" for key, value in rows)

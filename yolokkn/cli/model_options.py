@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,21 @@ def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, io
     group.add_argument(
         "--model",
         metavar="FILE|NAME",
-        help="an .onnx file, darknet's .cfg or .weights, a .safetensors checkpoint, or the name of a packaged model",
+        help="an .onnx file, an .engine, darknet's .cfg or .weights, a .safetensors checkpoint, or the name of a packaged model",
     )
     group.add_argument("--layout", metavar="NAME", help="what the outputs mean, where the file does not say")
     group.add_argument("--imgsz", type=size, metavar="N|HxW", help="input size, for a model of dynamic size")
     group.add_argument("--names", metavar="FILE|A,B", help="class names: a text file, one a line; a list; or coco")
     group.add_argument("--anchors", metavar="JSON", help="anchors of raw heads: [[[w, h], ...] per head], input pixels")
     group.add_argument("--letterbox", metavar="RULE", help="letterbox, topleft or stretch, instead of the layout's own")
-    group.add_argument("--backend", default="onnxruntime", metavar="NAME", help="onnxruntime (default) or openvino")
-    group.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), or what the backend offers")
+    group.add_argument(
+        "--backend", metavar="NAME", help="onnxruntime (default), openvino or tensorrt (default for engines)"
+    )
+    group.add_argument("--device", metavar="NAME", help="what the backend offers; cpu by default, cuda for tensorrt")
+    group.add_argument(
+        "--trust-engine", type=flag, nargs="?", const=True, default=False, metavar="BOOL",
+        help="run an engine that yolokkn did not write; engines are machine code, which may do what you may",
+    )  # fmt: skip
     group.add_argument("--threads", type=positive, metavar="N", help="threads for the network; all cores by default")
     if conf is None:
         return
@@ -53,6 +60,14 @@ def read_names(text: str | None) -> list[str] | str | None:
     return words(text)
 
 
+def read_anchors(text: str | None) -> Any:
+    """Read --anchors: JSON."""
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--anchors must be JSON, got {text!r}: {error}") from None
+
+
 def load_model(args: argparse.Namespace, *, default: bool = False, **options: Any) -> Model:
     """Load the model that the command line names; with `default`, where it names none, the one that comes with the package."""
     if not args.model and not default:
@@ -60,38 +75,36 @@ def load_model(args: argparse.Namespace, *, default: bool = False, **options: An
     if args.model and Path(args.model).suffix.lower() == ".safetensors":
         model = load_checkpoint(args, **options)
         return model.with_options(classes=args.classes) if getattr(args, "classes", None) else model
-    anchors = None
-    if args.anchors is not None:
-        try:
-            anchors = json.loads(args.anchors)
-        except ValueError as error:
-            raise ValueError(f"--anchors must be JSON, got {args.anchors!r}: {error}") from None
-    model = load(
-        args.model or None,
-        device=args.device,
-        backend=args.backend,
-        layout=args.layout,
-        imgsz=args.imgsz,
-        names=read_names(args.names),
-        anchors=anchors,
-        letterbox=args.letterbox,
-        threads=args.threads,
-        **options,
-    )
+    model = load(args.model or None, **load_options(args), **options)
     if getattr(args, "classes", None):
         return model.with_options(classes=args.classes)
     return model
 
 
+def load_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the group of options about the model says, as `yolokkn.load` takes it."""
+    return {
+        "device": args.device,
+        "backend": args.backend,
+        "layout": args.layout,
+        "imgsz": args.imgsz,
+        "names": read_names(args.names),
+        "anchors": read_anchors(args.anchors),
+        "letterbox": args.letterbox,
+        "threads": args.threads,
+        "trust_engine": args.trust_engine,
+    }
+
+
 def load_checkpoint(args: argparse.Namespace, **options: Any) -> Model:
     """Load the checkpoint that the command line names; it runs in torch, and says itself what else is to be known."""
     deploy = import_deploy(args.model)
-    for name, default in (("layout", None), ("anchors", None), ("backend", "onnxruntime")):
+    for name, default in (("layout", None), ("anchors", None), ("backend", None)):
         if getattr(args, name) != default:
             raise ValueError(f"--{name} is for model files; a checkpoint runs in torch as it was trained")
     if args.threads is not None:
         deploy.set_threads(args.threads)
-    names, device, letterbox = read_names(args.names), args.device, args.letterbox
+    names, device, letterbox = read_names(args.names), args.device or "cpu", args.letterbox
     return deploy.load_checkpoint_model(
         Path(args.model), device=device, imgsz=args.imgsz, names=names, letterbox=letterbox, **options
     )
@@ -103,8 +116,10 @@ def import_deploy(what: str) -> Any:
     Raises:
         MissingDependencyError: Torch is not installed.
     """
+    from yolokkn import deploy
+
     try:
-        from yolokkn import deploy
+        importlib.import_module("yolokkn.deploy.checkpoint_model")  # the package itself does without torch
     except ImportError as error:
         raise MissingDependencyError(
             f"{what}: torch must be installed for checkpoints; run: pip install 'yolokkn[train]'"

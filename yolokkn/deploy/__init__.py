@@ -1,15 +1,71 @@
-"""From a trained network to what runs: the ONNX export, and checkpoints behind the runtime."""
+"""From a trained network to what runs: ONNX export, precisions, and checkpoints behind the runtime.
 
-from yolokkn.deploy.checkpoint_model import load_checkpoint_model, load_network, set_threads
-from yolokkn.deploy.onnx_export import ExportReport, build_onnx, export_onnx
-from yolokkn.training.network_model import network_model
+What needs torch is imported when it is first used: a graph is turned to float16 or int8 without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from yolokkn.deploy.accuracy import AccuracyDelta, SpeedRatio, compare_accuracy, compare_speed
+    from yolokkn.deploy.calibration import calibration_feeds
+    from yolokkn.deploy.checkpoint_model import load_checkpoint_model, load_network, set_threads
+    from yolokkn.deploy.half_graph import to_half
+    from yolokkn.deploy.onnx_export import ExportReport, build_onnx, export_onnx
+    from yolokkn.deploy.parity import open_checkpoint_models
+    from yolokkn.deploy.quantize import LayerPlan, plan_layers, quantize_int8
+    from yolokkn.training.network_model import network_model
+
+_HOMES = {
+    "AccuracyDelta": "yolokkn.deploy.accuracy",
+    "ExportReport": "yolokkn.deploy.onnx_export",
+    "LayerPlan": "yolokkn.deploy.quantize",
+    "SpeedRatio": "yolokkn.deploy.accuracy",
+    "build_onnx": "yolokkn.deploy.onnx_export",
+    "calibration_feeds": "yolokkn.deploy.calibration",
+    "compare_accuracy": "yolokkn.deploy.accuracy",
+    "compare_speed": "yolokkn.deploy.accuracy",
+    "export_onnx": "yolokkn.deploy.onnx_export",
+    "load_checkpoint_model": "yolokkn.deploy.checkpoint_model",
+    "load_network": "yolokkn.deploy.checkpoint_model",
+    "network_model": "yolokkn.training.network_model",
+    "open_checkpoint_models": "yolokkn.deploy.parity",
+    "plan_layers": "yolokkn.deploy.quantize",
+    "quantize_int8": "yolokkn.deploy.quantize",
+    "set_threads": "yolokkn.deploy.checkpoint_model",
+    "to_half": "yolokkn.deploy.half_graph",
+}
 
 __all__ = [
+    "AccuracyDelta",
     "ExportReport",
+    "LayerPlan",
+    "SpeedRatio",
     "build_onnx",
+    "calibration_feeds",
+    "compare_accuracy",
+    "compare_speed",
     "export_onnx",
     "load_checkpoint_model",
     "load_network",
     "network_model",
+    "open_checkpoint_models",
+    "plan_layers",
+    "quantize_int8",
     "set_threads",
+    "to_half",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'yolokkn.deploy' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

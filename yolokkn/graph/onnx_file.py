@@ -186,6 +186,16 @@ def parse_model(data: bytes, name: str = "model") -> Model:
         )
     for tensor in walk_tensors(proto):
         _check_tensor(tensor, name)
+    for node in walk_nodes(proto):
+        for text in (
+            node.name,
+            node.op_type,
+            node.domain,
+            *node.input,
+            *node.output,
+            *(a.name for a in node.attribute),
+        ):
+            _text(text, name, f"a name of node {node.op_type!r}")
     return Model(proto, name)
 
 
@@ -200,6 +210,17 @@ def walk_tensors(message: Any) -> Iterator[Any]:
         for field, value in current.ListFields() if kind in _CHILDREN else ():
             if field.name in _CHILDREN[kind]:
                 stack.extend([value] if hasattr(value, "DESCRIPTOR") else value)
+
+
+def walk_nodes(proto: Any) -> Iterator[Any]:
+    """Yield every node of a ModelProto: of its graph, its subgraphs and its functions."""
+    stack = [proto.graph, *proto.functions]
+    while stack:
+        for node in stack.pop().node:
+            yield node
+            for attribute in node.attribute:
+                stack.extend([attribute.g] if attribute.HasField("g") else [])
+                stack.extend(attribute.graphs)
 
 
 def tensor_array(tensor: Any) -> np.ndarray:
@@ -224,6 +245,7 @@ def tensor_array(tensor: Any) -> np.ndarray:
 
 
 def _check_tensor(tensor: Any, name: str) -> None:
+    _text(tensor.name, name, "the name of a tensor")
     what = f"read_model: {name}: tensor {tensor.name!r}"
     if tensor.external_data or tensor.data_location:
         raise ModelError(

@@ -105,3 +105,52 @@ def store_half(model: Model) -> int:
     del graph.node[:]
     graph.node.extend([*casts, *nodes])
     return len(casts)
+
+
+def fold_constants(model: Model) -> None:
+    """Make initializers of Constant nodes, and of the casts behind weights stored as float16; names stay."""
+    graph = model.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    kept, folded = [], []
+    for node in graph.node:
+        tensor = _folded(node, tensors)
+        if tensor is None:
+            kept.append(type(node).FromString(node.SerializeToString()))
+        else:
+            tensors[tensor.name] = tensor
+            folded.append(tensor)
+    del graph.node[:]
+    graph.node.extend(kept)
+    used = {name for node in kept for name in node.input} | {value.name for value in graph.output}
+    nested = any(attribute.HasField("g") for node in kept for attribute in node.attribute)
+    tensors = {name: tensor for name, tensor in tensors.items() if nested or name in used}
+    copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in tensors.values()]
+    del graph.initializer[:]
+    graph.initializer.extend(copies)
+
+
+def _folded(node: Any, tensors: Mapping[str, Any]) -> Any:
+    """Return the tensor that a node always gives, under the name of its output; None for other nodes."""
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    if node.op_type == "Constant" and "value" in attributes:
+        tensor = type(attributes["value"].t).FromString(attributes["value"].t.SerializeToString())
+        tensor.name = node.output[0]
+        return tensor
+    source = tensors.get(node.input[0]) if node.op_type == "Cast" else None
+    if source is None or source.data_type != _HALF or attributes["to"].i != _FLOAT:
+        return None
+    values: np.ndarray = tensor_array(source).astype("<f4")
+    tensor = type(source)(name=node.output[0], data_type=_FLOAT, raw_data=values.tobytes())
+    tensor.dims.extend(values.shape)
+    return tensor
+
+
+def name_nodes(model: Model) -> None:
+    """Give every node a name of its own; names that are unique already stay."""
+    taken: set[str] = set()
+    for place, node in enumerate(model.graph.node):
+        name = node.name or f"{node.op_type}_{place}"
+        while name in taken:
+            name += "_"
+        node.name = name
+        taken.add(name)

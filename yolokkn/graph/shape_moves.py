@@ -176,6 +176,14 @@ def _tile(attributes: dict[str, Any], x: Value, repeats: Value) -> Value:
     return Value(tuple(d * r for d, r in zip(x.dims, repeats.ints(), strict=True)))
 
 
+@rule_for("OneHot")
+def _one_hot(attributes: dict[str, Any], indices: Value, depth: Value, values: Value) -> Value:
+    shape = list(indices.dims)
+    axis = attributes.get("axis", -1)
+    shape.insert(axis if axis >= 0 else axis + len(shape) + 1, depth.ints()[0])
+    return Value(tuple(shape))
+
+
 @rule_for("ConstantOfShape")
 def _constant_of_shape(attributes: dict[str, Any], target: Value) -> Value:
     shape = tuple(target.ints())

@@ -16,13 +16,20 @@ _UNKNOWN = Value(None)
 _SCALARS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
 
 
-def infer_shapes(graph: Any, input_shapes: Mapping[str, tuple[int, ...]], opset: int) -> dict[str, Value]:
+def infer_shapes(
+    graph: Any,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    opset: int,
+    too_large: dict[str, tuple[int, ...]] | None = None,
+) -> dict[str, Value]:
     """Infer the shape of every value of a graph, following shape arithmetic (Shape, Gather, Concat, Reshape, ...).
 
     Args:
         graph: A GraphProto.
         input_shapes: Shape of each input; every other input's shape is unknown.
         opset: Version of the default operator set.
+        too_large: Takes the shapes that are beyond all reason (a size of 2**40 or more, over 16 sizes); in the result
+            they are unknown.
 
     Returns:
         Value by name. An operator without a rule, or one that its inputs do not fit, gives unknown shapes; there the
@@ -35,6 +42,11 @@ def infer_shapes(graph: Any, input_shapes: Mapping[str, tuple[int, ...]], opset:
     for node in graph.node:
         inputs = [values.get(name, _UNKNOWN) if name else None for name in node.input]
         outputs = _apply_rule(node, inputs, opset)
+        for place, name in enumerate(node.output[: len(outputs)]):
+            if not _is_sane(outputs[place]):
+                if too_large is not None:
+                    too_large[name] = outputs[place].dims
+                outputs[place] = _UNKNOWN
         for name, value in zip(node.output, outputs + [_UNKNOWN] * len(node.output), strict=False):
             values[name] = value if value.shape is not None or name not in declared else Value(declared[name])
     return values
@@ -79,7 +91,7 @@ def _apply_rule(node: Any, inputs: list[Value | None], opset: int) -> list[Value
             outputs = rule(attributes, *inputs)
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError):
         return []  # what does not fit has no shape; the caller learns of it where a shape is needed
-    return [v if _is_sane(v) else _UNKNOWN for v in (outputs if isinstance(outputs, list) else [outputs])]
+    return list(outputs) if isinstance(outputs, list) else [outputs]
 
 
 def _is_sane(value: Value) -> bool:

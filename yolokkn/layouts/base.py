@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from yolokkn import ops
-from yolokkn.errors import LayoutError
+from yolokkn.errors import LayoutError, printable
 from yolokkn.geometry import LetterboxRule
 from yolokkn.layouts.metadata import ModelFacts
 
@@ -27,7 +27,8 @@ class TensorSpec:
 
     def __str__(self) -> str:
         sizes = ", ".join("?" if n is None else str(n) for n in self.shape)
-        return f"{self.name} {self.dtype} ({sizes})"
+        name = printable(self.name).replace("\n", "\\n")
+        return f"{name} {self.dtype} ({sizes})"
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ class Layout(ABC):
         task: "detect", "segment", "pose" or "segment-pose".
         num_keypoints: Keypoints a detection, 0 without.
         preprocess: How the input is prepared.
+        implementation: What decodes and postprocesses: "cpu", or "reference", the slow specification.
     """
 
     name: ClassVar[str]
@@ -163,6 +165,12 @@ class Layout(ABC):
     task: str = "detect"
     num_keypoints: int = 0
     preprocess: Preprocess = field(default_factory=Preprocess)
+    implementation: str = "cpu"
+
+    @property
+    def kernels(self) -> Any:
+        """The ops of its implementation: `yolokkn.ops`, or `yolokkn.ops.reference` with the same names."""
+        return ops.reference if self.implementation == "reference" else ops
 
     @abstractmethod
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
@@ -224,7 +232,7 @@ class HeadLayout(Layout):
         """Gather mask coefficients and keypoints."""
         if not self.num_extras:
             return Extras()
-        rows = ops.gather_extras(
+        rows = self.kernels.gather_extras(
             outputs[self.head][item],
             anchor_index,
             first=self.first_extra,

@@ -44,7 +44,7 @@ class ChannelsLayout(HeadLayout):
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Decode the head; see `yolokkn.ops.decode_channels`."""
-        return ops.decode_channels(
+        return self.kernels.decode_channels(
             outputs[self.head][item],
             self.num_classes,
             multi_label=options.multi_label,

@@ -67,7 +67,7 @@ class DarknetLayout(Layout):
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Decode every scale; see `yolokkn.ops.decode_heads`."""
-        return ops.decode_heads(
+        return self.kernels.decode_heads(
             [outputs[name][item] for name in self.heads],
             num_classes=self.num_classes,
             anchors=self.anchors,
@@ -149,7 +149,7 @@ class DistanceRawLayout(Layout):
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Decode every scale; see `yolokkn.ops.decode_distances`."""
-        return ops.decode_distances(
+        return self.kernels.decode_distances(
             [outputs[name][item] for name in self.levels],
             num_classes=self.num_classes,
             input_hw=input_hw,
@@ -168,7 +168,7 @@ class DistanceRawLayout(Layout):
             level = outputs[name][item]
             here = np.flatnonzero((anchor_index >= first) & (anchor_index < first + level[0].size))
             cells = anchor_index[here] - first
-            rows[here] = ops.gather_extras(
+            rows[here] = self.kernels.gather_extras(
                 level.reshape(len(level), -1),
                 cells,
                 first=4 * self.num_bins + self.num_classes,

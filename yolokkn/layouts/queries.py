@@ -48,7 +48,7 @@ class RtDetrLayout(Layout):
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Read the finished rows; see `yolokkn.ops.decode_final`."""
-        return ops.decode_final(
+        return self.kernels.decode_final(
             outputs["boxes"][item],
             outputs["scores"][item],
             outputs["labels"][item].astype(np.int32),
@@ -93,7 +93,7 @@ class RfDetrLayout(Layout):
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Take the best (query, class) pairs; see `yolokkn.ops.decode_queries`."""
-        return ops.decode_queries(
+        return self.kernels.decode_queries(
             outputs["dets"][item],
             outputs["labels"][item],
             num_classes=self.num_classes,

@@ -61,7 +61,7 @@ class RowsLayout(HeadLayout):
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Decode the head; see `yolokkn.ops.decode_rows`."""
-        return ops.decode_rows(
+        return self.kernels.decode_rows(
             outputs[self.head][item],
             self.num_classes,
             objectness=True,

@@ -49,7 +49,7 @@ class TableLayout(HeadLayout):
 
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
         """Read the table; see `yolokkn.ops.decode_table`."""
-        return ops.decode_table(
+        return self.kernels.decode_table(
             outputs[self.head][item],
             self.num_classes,
             **self.limits(options),
@@ -172,7 +172,7 @@ class EfficientNmsLayout(Layout):
         """Read the first `num_dets` rows; see `yolokkn.ops.decode_final`."""
         boxes = outputs["det_boxes"][item]
         count = int(np.clip(outputs["num_dets"].reshape(-1)[item], 0, len(boxes)))
-        return ops.decode_final(
+        return self.kernels.decode_final(
             boxes,
             outputs["det_scores"][item],
             outputs["det_classes"][item].astype(np.int32),

@@ -23,7 +23,7 @@ from yolokkn.layouts import (
 )
 from yolokkn.layouts.verify import contradiction
 from yolokkn.runtime.assets import resolve_model
-from yolokkn.runtime.backends import Backend, open_backend
+from yolokkn.runtime.backends import ENGINE_SUFFIXES, Backend, open_backend
 from yolokkn.runtime.model import SIZE_INPUT, Model, as_float, size_input
 
 _DEFAULT_HW = (640, 640)
@@ -32,8 +32,8 @@ _DEFAULT_HW = (640, 640)
 def load(
     model: str | Path | bytes | Any = None,
     *,
-    device: str = "cpu",
-    backend: str = "onnxruntime",
+    device: str | None = None,
+    backend: str | None = None,
     layout: str | None = None,
     imgsz: int | tuple[int, int] | None = None,
     names: Sequence[str] | Mapping[int, str] | str | None = None,
@@ -47,15 +47,17 @@ def load(
     multi_label: bool = False,
     agnostic: bool = False,
     classes: Sequence[int | str] | None = None,
+    trust_engine: bool = False,
 ) -> Model:
     """Load anybody's YOLO-family model.
 
     Args:
-        model: An .onnx file (a path or its bytes), darknet's .cfg or .weights, a `torch.nn.Module`, a `Backend` that runs
-            already (device, backend and threads are then its own), or the name of a model that comes with the package
-            (`yolokkn info` lists them); None: the default of those.
-        device: "cpu", or what the backend offers.
-        backend: "onnxruntime" or "openvino".
+        model: An .onnx file (a path or its bytes), a TensorRT .engine with its manifest beside it, darknet's .cfg or
+            .weights, a `torch.nn.Module`, a `Backend` that runs already (device, backend and threads are then its own), or
+            the name of a model that comes with the package (`yolokkn info` lists them); None: the default of those.
+        device: What the backend offers; None: "cpu", or "cuda" for engines.
+        backend: "onnxruntime", "openvino" or "tensorrt", which builds an engine of an .onnx file and keeps it in the cache;
+            None: "tensorrt" for engines, else "onnxruntime".
         layout: What the outputs mean, where the file does not say; `yolokkn info MODEL` lists the names.
         imgsz: Input size for a model of dynamic size: one side, or height and width.
         names: Class names, or "coco"; by default the file's own, or COCO's where there are 80.
@@ -69,6 +71,7 @@ def load(
         multi_label: Several classes for one box.
         agnostic: Suppress across classes.
         classes: Classes to keep, by id or name.
+        trust_engine: Run an engine that yolokkn did not write. Engines are machine code: it may do what you may.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -89,10 +92,18 @@ def load(
         agnostic=agnostic,
     )
 
-    def open_engine(content: str | Path | bytes) -> Backend:
-        return open_backend(backend, content, device=device, threads=threads, num_requests=num_requests)
+    model = resolve_model(model)
+    chosen = backend or ("tensorrt" if _is_engine(model) else "onnxruntime")
+    if _is_engine(model) and chosen != "tensorrt":
+        raise ValueError(f"backend: must be tensorrt for an engine, got {chosen!r}; give the .onnx file")
 
-    name, engine = _open(resolve_model(model), open_engine, device, imgsz)
+    def open_network(content: str | Path | bytes) -> Backend:
+        return open_backend(
+            chosen, content, device=device, threads=threads, num_requests=num_requests, trust_engine=trust_engine,
+            imgsz=_pair(imgsz),
+        )  # fmt: skip
+
+    name, engine = _open(model, open_network, device or "cpu", imgsz)
     facts = read_facts(engine.metadata)
     if names is not None:
         facts = replace(facts, class_names=COCO80 if names == "coco" else parse_names(names))
@@ -102,9 +113,13 @@ def load(
     return loaded if classes is None else loaded.with_options(classes=classes)
 
 
-def _open(model: Any, open_engine: Callable[..., Backend], device: str, imgsz: Any) -> tuple[str, Backend]:
+def _is_engine(model: Any) -> bool:
+    return isinstance(model, (str, Path)) and Path(model).suffix.lower() in ENGINE_SUFFIXES
+
+
+def _open(model: Any, open_network: Callable[..., Backend], device: str, imgsz: Any) -> tuple[str, Backend]:
     if isinstance(model, bytes):
-        return "<bytes>", open_engine(model)
+        return "<bytes>", open_network(model)
     if isinstance(model, Backend):
         return model.name, model
     if not isinstance(model, (str, Path)):
@@ -123,7 +138,7 @@ def _open(model: Any, open_engine: Callable[..., Backend], device: str, imgsz: A
         from yolokkn.graph import darknet_to_onnx
 
         content = darknet_to_onnx(path.with_suffix(".cfg"), path.with_suffix(".weights"))
-        return path.name, open_engine(content)
+        return path.name, open_network(content)
     if suffix == ".safetensors":
         raise ModelError(
             f"{path.name}: a checkpoint is opened by yolokkn.deploy.load_checkpoint_model, which needs torch"
@@ -132,9 +147,7 @@ def _open(model: Any, open_engine: Callable[..., Backend], device: str, imgsz: A
         raise ModelError(
             f"{path.name}: PyTorch checkpoints are not run (loading one executes code); export it to ONNX with its own tool"
         )
-    if suffix in (".engine", ".plan"):
-        raise ModelError(f"{path.name}: TensorRT engines are not run by this version; give the .onnx file")
-    return path.name, open_engine(path)
+    return path.name, open_network(path)
 
 
 def _assemble(

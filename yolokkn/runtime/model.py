@@ -97,6 +97,11 @@ class Model:
             return Letterbox.fit_rectangle(image_hw, self.input_hw, self.stride)
         return Letterbox.fit(image_hw, self.input_hw, self.layout.preprocess.rule)
 
+    def feeds(self, blob: np.ndarray, input_hw: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Return every input of the network for prepared pictures: (B, 3, h, w) float32."""
+        typed = blob if self.picture.dtype == "float32" else blob.astype(self.picture.dtype)
+        return {self.picture.name: typed} | size_input(self.backend, self.batch, input_hw)
+
     def with_options(self, **changes: Any) -> Model:
         """Return the same network with other DecodeOptions, such as `score_threshold=0.5` or `classes=["person", 2]`.
 
@@ -130,7 +135,6 @@ class Workspace:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._spec = model.picture
         self._blob: np.ndarray = np.zeros((0, 0, 0, 0), np.float32)
         self._letterbox: Letterbox | None = None
         self._is_padded = False
@@ -147,8 +151,7 @@ class Workspace:
         """
         check_image(image)
         started = time.perf_counter()
-        letterbox = self._prepare(image)
-        feeds = self._feeds(letterbox)
+        letterbox, feeds = self.prepare(image)
         prepared = time.perf_counter()
         with gate or nullcontext():
             admitted = time.perf_counter()
@@ -168,7 +171,21 @@ class Workspace:
             ),
         )
 
-    def _prepare(self, image: np.ndarray) -> Letterbox:
+    def prepare(self, image: np.ndarray) -> tuple[Letterbox, dict[str, np.ndarray]]:
+        """Return where a frame (H, W, 3) lies in the input, and the network's inputs; they hold until the next call."""
+        letterbox = self._fill(image)
+        return letterbox, self._model.feeds(self._blob, letterbox.input_hw)
+
+    def feeds(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Preprocess a picture and return what the network takes, by input; the arrays are the caller's.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+        """
+        check_image(image)
+        return {name: value.copy() for name, value in self.prepare(image)[1].items()}
+
+    def _fill(self, image: np.ndarray) -> Letterbox:
         hw = (image.shape[0], image.shape[1])
         letterbox = self._letterbox
         if letterbox is None or letterbox.image_hw != hw:
@@ -185,11 +202,6 @@ class Workspace:
         )  # fmt: skip
         self._is_padded = True
         return letterbox
-
-    def _feeds(self, letterbox: Letterbox) -> dict[str, np.ndarray]:
-        blob = self._blob if self._spec.dtype == "float32" else self._blob.astype(self._spec.dtype)
-        feeds = {self._spec.name: blob}
-        return feeds | size_input(self._model.backend, self._model.batch, letterbox.input_hw)
 
 
 def check_image(image: object) -> None:

@@ -33,8 +33,8 @@ def postprocess(
         Detections in descending order of score; boxes clipped to the frame, those outside it left out.
     """
     candidates = layout.decode(outputs, item, letterbox.input_hw, options)
-    keep = _select(layout, candidates, options)
-    boxes = ops.inverse_letterbox(candidates.boxes[keep], letterbox)
+    keep = select(layout, candidates, options)
+    boxes = layout.kernels.inverse_letterbox(candidates.boxes[keep], letterbox)
     inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     if not inside.all():
         boxes, keep = boxes[inside], keep[inside]
@@ -48,35 +48,38 @@ def postprocess(
         boxes,
         candidates.scores[keep],
         candidates.class_ids[keep],
-        masks=_masks(extras, boxes, letterbox),
+        masks=_masks(layout, extras, boxes, letterbox),
         keypoints=None
         if extras.keypoints is None
-        else ops.decode_keypoints(extras.keypoints, layout.num_keypoints, letterbox),
+        else layout.kernels.decode_keypoints(extras.keypoints, layout.num_keypoints, letterbox),
         class_names=class_names,
         num_dropped=num_dropped,
     )
 
 
-def _select(layout: Layout, candidates: ops.Candidates, options: DecodeOptions) -> np.ndarray:
+def select(layout: Layout, candidates: ops.Candidates, options: DecodeOptions) -> np.ndarray:
+    """Return the candidates that stay, best first: (N,) int64 rows of `candidates`."""
     if layout.needs_nms:
-        return ops.nms(
+        kept: np.ndarray = layout.kernels.nms(
             candidates.boxes,
             candidates.scores,
             None if options.agnostic else candidates.class_ids,
             iou_threshold=options.iou_threshold,
             max_detections=options.max_detections,
         )
+        return kept
     return np.argsort(-candidates.scores, kind="stable")[: options.max_detections]
 
 
-def _masks(extras: Extras, boxes: np.ndarray, letterbox: Letterbox) -> Masks | None:
+def _masks(layout: Layout, extras: Extras, boxes: np.ndarray, letterbox: Letterbox) -> Masks | None:
     if extras.mask_coeffs is not None and extras.prototypes is not None:
-        return ops.assemble_masks(extras.mask_coeffs, extras.prototypes, boxes, letterbox)
+        masks: Masks = layout.kernels.assemble_masks(extras.mask_coeffs, extras.prototypes, boxes, letterbox)
+        return masks
     if extras.mask_logits is None:
         return None
     one: np.ndarray = np.ones((1, 1), np.float32)
     parts = [
-        ops.assemble_masks(one, np.ascontiguousarray(logits[None]), boxes[i : i + 1], letterbox)
+        layout.kernels.assemble_masks(one, np.ascontiguousarray(logits[None]), boxes[i : i + 1], letterbox)
         for i, logits in enumerate(extras.mask_logits)
     ]
     data = np.concatenate([p.data for p in parts]) if parts else np.zeros(0, np.uint8)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.errors import MissingDependencyError, ModelError
-from yolokkn.graph import parse_model, read_model
+from yolokkn.graph import check_limits, parse_model, read_model
 from yolokkn.layouts import TensorSpec
 from yolokkn.runtime.backends.base import Backend, available_cores
 
@@ -29,6 +29,8 @@ class OnnxRuntimeBackend(Backend):
         device: "cpu", or "cuda" with onnxruntime-gpu.
         threads: Threads of all runs together; None takes every core.
         num_requests: Runs at once among which the threads are shared.
+        optimize: Let ONNX Runtime rewrite the graph; without, each node runs as the file has it: slow, and what the
+            optimised graph is held against.
 
     Raises:
         ModelError: The file is no ONNX model that can be run.
@@ -38,7 +40,13 @@ class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
 
     def __init__(
-        self, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None, num_requests: int = 1
+        self,
+        model: str | Path | bytes,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        num_requests: int = 1,
+        optimize: bool = True,
     ) -> None:
         import onnxruntime as ort
 
@@ -50,12 +58,14 @@ class OnnxRuntimeBackend(Backend):
                 "run: pip install onnxruntime-gpu"
             )
         parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
+        check_limits(parsed)
         self.metadata = dict(parsed.metadata)
         self.op_types = frozenset(node.op_type for node in parsed.graph.node)
         self._name = parsed.name
         self._content = parsed.to_bytes()  # what was checked is what runs
         self.threads = threads
         self._device = device
+        self._optimize = optimize
         self._open_session(num_requests)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
@@ -68,6 +78,8 @@ class OnnxRuntimeBackend(Backend):
         options.log_severity_level = 3
         options.inter_op_num_threads = 1
         options.intra_op_num_threads = max((self.threads or available_cores()) // num_requests, 1)
+        if not self._optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._num_requests = num_requests
         try:
             self._session = ort.InferenceSession(self._content, options, providers=_PROVIDERS[self._device])
@@ -78,17 +90,44 @@ class OnnxRuntimeBackend(Backend):
         """Return a session whose threads are shared among so many runs at once."""
         if num_requests == self._num_requests:
             return self
-        return OnnxRuntimeBackend(self._content, device=self._device, threads=self.threads, num_requests=num_requests)
+        return OnnxRuntimeBackend(
+            self._content,
+            device=self._device,
+            threads=self.threads,
+            num_requests=num_requests,
+            optimize=self._optimize,
+        )
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session; feeds are bound where they lie, without a copy."""
         binding = self._session.io_binding()
-        for name, array in feeds.items():
-            binding.bind_cpu_input(name, array)
-        for name in self._output_names:
-            binding.bind_output(name)
-        self._session.run_with_iobinding(binding)
-        return dict(zip(self._output_names, binding.copy_outputs_to_cpu(), strict=True))
+        try:
+            for name, array in feeds.items():
+                binding.bind_cpu_input(name, array)
+            for name in self._output_names:
+                binding.bind_output(name)
+            self._session.run_with_iobinding(binding)
+            return dict(zip(self._output_names, binding.copy_outputs_to_cpu(), strict=True))
+        except Exception as error:
+            raise ModelError(f"{self._name}: ONNX Runtime cannot run it: {_first_line(error)}") from error
+
+
+def check_by_session(content: bytes, name: str) -> None:
+    """Let ONNX Runtime read a model for another library that does not survive every file; tens of milliseconds.
+
+    Raises:
+        ModelError: ONNX Runtime refuses it: an operator is unknown, or its inputs are not those that it takes.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        ort.InferenceSession(content, options, providers=_PROVIDERS["cpu"])
+    except Exception as error:
+        raise ModelError(f"{name}: ONNX Runtime cannot read it: {_first_line(error)}") from error
 
 
 def _spec(node: Any) -> TensorSpec:

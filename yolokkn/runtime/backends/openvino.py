@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from yolokkn.errors import MissingDependencyError, ModelError
-from yolokkn.graph import parse_model, read_model
+from yolokkn.graph import check_limits, parse_model, read_model
 from yolokkn.layouts import TensorSpec
 from yolokkn.runtime.backends.base import Backend
+from yolokkn.runtime.backends.onnxruntime import check_by_session
 
 _DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32", "u8": "uint8"}
 
@@ -43,12 +44,14 @@ class OpenVinoBackend(Backend):
                 "backend 'openvino': the package openvino must be installed; run: pip install 'yolokkn[openvino]'"
             ) from error
         parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
+        check_limits(parsed)
         self.metadata = dict(parsed.metadata)
         self.op_types = frozenset(node.op_type for node in parsed.graph.node)
         self._name = parsed.name
         self._device = device
         self._content = parsed.to_bytes()  # what was checked is what runs
         self.threads = threads
+        check_by_session(self._content, self._name)  # OpenVINO itself crashes on, or never ends with, some broken files
         self._core = openvino.Core()
         try:
             self._graph = self._core.read_model(self._content)
@@ -87,6 +90,8 @@ class OpenVinoBackend(Backend):
         try:
             request.infer(dict(feeds), share_inputs=True)
             return {spec.name: request.get_output_tensor(i).data.copy() for i, spec in enumerate(self.outputs)}
+        except RuntimeError as error:
+            raise ModelError(f"{self._name}: OpenVINO cannot run it: {_last_line(error)}") from error
         finally:
             self._requests.put(request)
 

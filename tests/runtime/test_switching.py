@@ -1,0 +1,118 @@
+"""ONNX Runtime runs while OpenVINO gets ready, and hands over under load."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import yolokkn
+from tests.runtime.engines import convolution
+from yolokkn.errors import ModelError
+from yolokkn.runtime.assets import resolve_model
+from yolokkn.runtime.backends import open_backend
+from yolokkn.runtime.backends.switching import SwitchingBackend
+
+X = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+
+
+def ort(content=None):
+    return open_backend("onnxruntime", content or convolution(), threads=1)
+
+
+def openvino(content=None):
+    pytest.importorskip("openvino", reason="OpenVINO (extra openvino) is not installed")
+    return open_backend("openvino", content or convolution(), threads=1)
+
+
+class Counting:
+    """Wraps a real backend's run and counts."""
+
+    def __init__(self, backend):
+        self.backend, self.runs, run = backend, 0, backend.run
+
+        def counted(feeds):
+            self.runs += 1
+            return run(feeds)
+
+        backend.run = counted
+
+
+def test_it_hands_over_under_concurrent_runs():
+    go, first, second = threading.Event(), Counting(ort()), Counting(openvino())
+    both = SwitchingBackend(first.backend, lambda: go.wait(30) and second.backend)
+    assert (both.state, both.switch()) == ("preparing", False)
+    wanted = first.backend.run({"images": X})["y"]
+    stop, errors, results = threading.Event(), [], []
+
+    def work():
+        while not stop.is_set():
+            try:
+                results.append(float(np.abs(both.run({"images": X})["y"] - wanted).max()))
+            except Exception as error:  # noqa: BLE001 - any failure is the test's
+                errors.append(error)
+                return
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    time.sleep(0.1)
+    assert second.runs == 0 and first.runs > 4
+    go.set()
+    assert both.switch(30) is True and both.state == "switched" and both.current is second.backend
+    time.sleep(0.05)  # whoever had begun has ended
+    before = first.runs
+    time.sleep(0.1)
+    stop.set()
+    for worker in workers:
+        worker.join(30)
+    assert not errors and max(results) < 1e-4
+    assert second.runs > 4 and first.runs == before
+    assert both.switch() is True  # again: nothing to do
+
+
+def test_views_for_requests_switch_together():
+    pytest.importorskip("openvino")
+    go = threading.Event()
+    both = SwitchingBackend(ort(), lambda: go.wait(30) and openvino())
+    early = both.for_requests(2)
+    assert early.current.name == "onnxruntime" and early.inputs == both.inputs
+    go.set()
+    assert both.switch(30)
+    late = early.for_requests(3)
+    assert [view.current.name for view in (both, early, late)] == ["openvino"] * 3
+    for view in (both, early, late):
+        assert view.run({"images": X})["y"].shape == (1, 4, 32, 32)
+
+
+def test_a_second_that_cannot_be_made_leaves_the_first_running():
+    def fail():
+        raise ModelError("no such engine")
+
+    both = SwitchingBackend(ort(), fail)
+    with pytest.raises(ModelError, match="the second backend could not be made: no such engine"):
+        both.switch(10)
+    assert both.state == "failed" and isinstance(both.error, ModelError)
+    assert both.run({"images": X})["y"].shape == (1, 4, 32, 32) and both.current.name == "onnxruntime"
+
+
+def test_another_model_is_refused():
+    both = SwitchingBackend(ort(), lambda: ort(convolution(side=64)))
+    with pytest.raises(ModelError, match=r"both backends must have the same inputs, got .*32.* and .*64"):
+        both.switch(10)
+
+
+def test_a_model_and_a_pipeline_take_it(tmp_path):
+    pytest.importorskip("openvino")
+    path = resolve_model("person-vehicle")
+    both = SwitchingBackend(open_backend("onnxruntime", path), lambda: open_backend("openvino", path))
+    model = yolokkn.load(both, score_threshold=0.02)
+    picture = np.random.default_rng(1).integers(0, 255, (240, 320, 3), np.uint8)
+    before = model(picture)
+    assert both.switch(60)
+    after = model(picture)
+    assert len(before) == len(after)
+    np.testing.assert_allclose(after.scores, before.scores, atol=2e-3)
+    assert len(list(yolokkn.predict([picture] * 3, model=model))) == 3

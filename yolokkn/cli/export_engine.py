@@ -1,0 +1,197 @@
+"""`yolokkn export --format engine`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from yolokkn.cli.arguments import EXIT_OK, flag, positive, size
+from yolokkn.cli.model_options import import_deploy
+from yolokkn.cli.progress import phases, progress
+from yolokkn.cli.quantize import read_content
+from yolokkn.evaluation.coco import CocoDataset
+from yolokkn.graph import parse_model
+from yolokkn.runtime.engine_build import EngineOptions
+from yolokkn.runtime.engine_library import LIBRARIES
+from yolokkn.runtime.evaluate import find_coco_files
+
+Sizes = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+_OPTIONS = (
+    "precision",
+    "library",
+    "compute_capability",
+    "workspace",
+    "optimization_level",
+    "tf32",
+    "images",
+    "data",
+    "split",
+)
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that engines alone take."""
+    group = parser.add_argument_group("engines (--format engine)")
+    group.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        help="what the graph computes in (default fp16); int8 wants --images",
+    )
+    group.add_argument("--library", choices=tuple(LIBRARIES), help="who builds; by default what is installed")
+    group.add_argument(
+        "--compute-capability", type=capabilities, metavar="SM86,...",
+        help="build ahead of time for these GPUs, without one (TensorRT-RTX); by default for those that the library takes",
+    )  # fmt: skip
+    group.add_argument("--workspace", type=positive, metavar="MB", help="most memory that a layer may take")
+    group.add_argument("--optimization-level", type=int, metavar="0-5", help="0 builds fast, 5 searches long")
+    group.add_argument(
+        "--tf32", type=flag, nargs="?", const=True, metavar="BOOL", help="let float32 layers be computed in TF32"
+    )
+    group.add_argument("--images", metavar="DIR", help="int8: real pictures to calibrate on")
+    group.add_argument("--data", metavar="DIR", help="labelled pictures (COCO): measure what the precision costs")
+    group.add_argument("--split", metavar="NAME", help="which part of --data (default val2017)")
+    group.add_argument(
+        "--quiet", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="print the report only"
+    )
+
+
+def capabilities(text: str) -> tuple[str, ...]:
+    """Read compute capabilities as SM86,SM89 or 8.6,8.9."""
+    found = []
+    for word in text.split(","):
+        match = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", word.strip().lower())
+        if not match:
+            raise argparse.ArgumentTypeError(f"must be compute capabilities such as SM86,SM89, got {text!r}")
+        found.append(f"SM{match[1]}{match[2]}")
+    return tuple(found)
+
+
+def batches(text: str) -> int | str | tuple[int, int, int]:
+    """Read a number of pictures, "free", or least:best:largest."""
+    if text.lower() in ("free", "dynamic"):
+        return "free"
+    parts = [positive(part) for part in text.split(":")]
+    if len(parts) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"must be one number or least:best:largest, got {text!r}")
+    return parts[0] if len(parts) == 1 else (parts[0], parts[1], parts[2])
+
+
+def sizes(text: str) -> int | tuple[int, int] | Sizes:
+    """Read an input size, or least:best:largest."""
+    parts = [size(part) for part in text.split(":")]
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) != 3:
+        raise argparse.ArgumentTypeError(f"must be one size or least:best:largest, got {text!r}")
+    least, best, largest = ((part, part) if isinstance(part, int) else part for part in parts)
+    return least, best, largest
+
+
+def refuse_engine_options(args: argparse.Namespace) -> None:
+    """Raise ValueError where another format is given what engines alone take."""
+    given = [name for name in _OPTIONS if getattr(args, name) is not None]
+    if isinstance(args.batch, tuple):
+        given.append("batch least:best:largest")
+    if isinstance(args.imgsz, tuple) and isinstance(args.imgsz[0], tuple):
+        given.append("imgsz least:best:largest")
+    if given:
+        raise ValueError(f"--{given[0].replace('_', '-')} is for --format engine")
+
+
+def run(args: argparse.Namespace, path: Path, suppression: Any) -> int:
+    """Build the engine and print the report; `suppression` is what a checkpoint's graph keeps."""
+    from yolokkn.deploy.engine_export import calibrate_on, check_precision, export_engine
+
+    model, precision = Path(args.model or args.path), args.precision or "fp16"
+    if args.half:
+        raise ValueError("--half is for --format onnx; engines take --precision fp16")
+    options = EngineOptions(args.compute_capability or (), args.workspace, args.optimization_level, bool(args.tf32))
+    batch, imgsz = _triple(args.batch), _sizes(args.imgsz)
+    labelled = find_coco_files(args.data, args.split or "val2017", None, None) if args.data else None
+    content = onnx_of(model, args, batch, imgsz, suppression)
+    calibration = calibrate_on(content, args.images) if precision == "int8" and args.images else None
+    check_precision(parse_model(content, model.name), precision, calibration)
+    with phases(args.quiet) as (on_progress, say):
+        report = export_engine(
+            content,
+            path,
+            name=model.name,
+            precision=precision,
+            batch=batch,
+            imgsz=imgsz,
+            library=args.library,
+            options=options,
+            calibration=calibration,
+            overwrite=args.overwrite,
+            on_progress=on_progress,
+            say=lambda text: say(f"yolokkn export: {text}"),
+        )
+    print(report.text())
+    if labelled is not None:
+        measure(content, report.graph, precision, calibration, labelled, args)
+    return EXIT_OK
+
+
+def measure(
+    content: bytes,
+    graph: bytes,
+    precision: str,
+    calibration: Any,
+    labelled: tuple[Path, Path],
+    args: argparse.Namespace,
+) -> None:
+    """Print what the precision costs: AP before and after on the same pictures, of the graphs, on the CPU."""
+    from yolokkn.deploy.accuracy import compare_accuracy
+    from yolokkn.deploy.engine_export import check_precision, turn
+
+    annotations, images = labelled
+    if not graph:  # the engine came from the cache
+        is_turned = check_precision(parse_model(content), precision, calibration)
+        graph = turn(content, precision, calibration, "model") if is_turned else content
+    if args.images and Path(args.images).resolve() == images.resolve():
+        print("yolokkn export: --images are the pictures that AP is measured on: take others", file=sys.stderr)
+    with progress(2 * len(CocoDataset.load(annotations).images), args.quiet) as advance:
+        print(compare_accuracy(content, graph, annotations, images, advance=advance).text())
+
+
+def onnx_of(model: Path, args: argparse.Namespace, batch: Any, imgsz: Sizes | None, suppression: Any) -> bytes:
+    """Return a model's ONNX file; a checkpoint is exported in memory, with the sizes free that are to be."""
+    if model.suffix.lower() != ".safetensors":
+        if args.dynamic:
+            raise ValueError("--dynamic is for checkpoints; an .onnx file has its sizes free or not")
+        if args.layout:
+            raise ValueError("--layout is for checkpoints; an .onnx file has its layout")
+        return read_content(str(model), None)
+    deploy = import_deploy(str(model))
+    network, _ = deploy.load_network(model)
+    is_free = args.batch == "free" or (batch is not None and batch[0] != batch[2])
+    is_dynamic = args.dynamic or (imgsz is not None and imgsz[0] != imgsz[2])
+    content, report = deploy.build_onnx(
+        network,
+        imgsz=None if imgsz is None else imgsz[2],
+        batch=None if is_free else (batch or (1, 1, 1))[0],
+        dynamic_hw=is_dynamic,
+        opset=args.opset,
+        layout=args.layout,
+        suppression=suppression,
+    )
+    if not args.quiet:
+        print(f"yolokkn export: {report.text()}", file=sys.stderr)
+    return content
+
+
+def _triple(batch: int | str | tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+    if batch == "free":
+        raise ValueError("--batch must be one number or least:best:largest for engines, got free")
+    return (batch, batch, batch) if isinstance(batch, int) else batch if isinstance(batch, tuple) else None
+
+
+def _sizes(imgsz: Any) -> Sizes | None:
+    if isinstance(imgsz, int):
+        imgsz = (imgsz, imgsz)
+    if imgsz is None or isinstance(imgsz[0], tuple):
+        return imgsz
+    return imgsz, imgsz, imgsz

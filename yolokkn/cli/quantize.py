@@ -1,0 +1,163 @@
+"""`yolokkn quantize`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, positive, run_verb, share, words
+from yolokkn.cli.model_options import add_model_options, import_deploy, load_options
+from yolokkn.cli.progress import progress
+from yolokkn.deploy.accuracy import compare_accuracy, compare_speed
+from yolokkn.deploy.half_graph import to_half
+from yolokkn.deploy.quantize import METHODS, TARGETS, calibration_feeds, plan_layers, quantize_int8
+from yolokkn.errors import ModelError
+from yolokkn.evaluation.coco import CocoDataset
+from yolokkn.files import refuse_existing, write_atomically
+from yolokkn.graph import darknet_to_onnx, read_model
+from yolokkn.runtime.assets import resolve_model
+from yolokkn.runtime.evaluate import find_coco_files
+from yolokkn.runtime.load import load
+
+EXAMPLES = """examples:
+  yolokkn quantize --model yolox_nano.onnx --images photos/
+  yolokkn quantize model=best.safetensors images=coco/train2017 data=coco/ save=best-int8.onnx
+  yolokkn quantize --model yolov8n.onnx --precision fp16
+  yolokkn quantize --model yolox_nano.onnx --images photos/ --protect Conv_9,Conv_12
+
+int8 needs real pictures of the kind that the model is for (64 to 128 are enough); labels are not looked at. Labelled
+ones (--data) tell what it costs: measure on other pictures than those of --images. The last layers before the outputs and
+all behind them stay float32. fp16 is for GPUs: on a CPU it runs, but not faster.
+
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb; returns the exit code."""
+    parser = Parser(
+        prog="yolokkn quantize",
+        description="Write a model as an ONNX file that computes in int8 or float16, and say what that costs and brings.",
+        epilog=EXAMPLES + EXIT_CODES,
+    )
+    parser.add_argument("path", nargs="?", metavar="MODEL", help="the same as --model")
+    parser.add_argument(
+        "--images", metavar="SOURCE", help="pictures to calibrate int8 on: a folder, pattern, list, video"
+    )
+    parser.add_argument("--num-images", type=positive, default=128, metavar="N", help="at most so many (default 128)")
+    parser.add_argument(
+        "--precision", choices=("int8", "fp16"), default="int8", help="what to compute in (default int8)"
+    )
+    parser.add_argument(
+        "--save", metavar="FILE", help="the file to write; by default MODEL-int8.onnx or MODEL-fp16.onnx"
+    )
+    parser.add_argument(
+        "--target", choices=TARGETS, default="cpu",
+        help="where int8 shall run: cpu (default), or tensorrt, whose graphs OpenVINO miscomputes on CPUs without VNNI",
+    )  # fmt: skip
+    parser.add_argument(
+        "--method", choices=METHODS, default="mse", help="how the range of each value is chosen (default mse)"
+    )
+    parser.add_argument(
+        "--protect", type=words, default=[], metavar="A,B", help="layers that shall stay float32, by name"
+    )
+    parser.add_argument(
+        "--depthwise", type=flag, nargs="?", const=True, default=False, metavar="BOOL",
+        help="depthwise convolutions in int8, too: smaller, and often much less accurate",
+    )  # fmt: skip
+    group = parser.add_argument_group("measurement")
+    group.add_argument("--data", metavar="DIR", help="labelled pictures: annotations/instances_SPLIT.json and SPLIT/")
+    group.add_argument("--split", default="val2017", metavar="NAME", help="which part of --data (default val2017)")
+    group.add_argument(
+        "--iou", type=share, default=0.7, metavar="X", help="suppress boxes that overlap more (default 0.7)"
+    )
+    group.add_argument(
+        "--speed", type=flag, nargs="?", const=True, default=True, metavar="BOOL", help="measure it, too (default true)"
+    )
+    for name, text in (("overwrite", "replace an existing file"), ("quiet", "no progress bar")):
+        parser.add_argument(f"--{name}", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help=text)
+    add_model_options(parser, conf=None)
+    args = parser.parse(argv)
+    return run_verb("yolokkn quantize", run, args)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file, then measure and print."""
+    model = args.model or args.path
+    if not model:
+        raise ValueError("--model FILE must be given")
+    if args.precision == "int8" and not args.images:
+        raise ValueError("--images SOURCE must be given: int8 is calibrated on real pictures")
+    suffix = f"-{args.precision}.onnx"
+    path = Path(args.save) if args.save else _beside(model, suffix)
+    refuse_existing(path, args.overwrite)
+    labelled = find_coco_files(args.data, args.split, None, None) if args.data else None
+    before = read_content(model, args.imgsz)
+    options = load_options(args)
+    after = to_half(before, Path(model).name) if args.precision == "fp16" else _to_int8(before, model, args, options)
+    load(after, **options)  # what cannot be run is not written
+    write_atomically(path, after)
+    print(f"{path}: {args.precision}, {len(after) / 1e6:.2f} MB (before: {len(before) / 1e6:.2f} MB)")
+    if args.precision == "int8":
+        print(plan_layers(before, protect=args.protect, depthwise=args.depthwise, name=model).text())
+    _measure(before, after, labelled, args, options)
+    return EXIT_OK
+
+
+def read_content(model: str, imgsz: int | tuple[int, int] | None) -> bytes:
+    """Return a model as the bytes of an ONNX file, whatever it is.
+
+    Args:
+        model: An ONNX file, darknet's, a checkpoint, or the name of a packaged model.
+        imgsz: Input size of a checkpoint; its training's by default.
+    """
+    path = Path(resolve_model(model))
+    suffix = path.suffix.lower()
+    if suffix in (".cfg", ".weights"):
+        return darknet_to_onnx(path.with_suffix(".cfg"), path.with_suffix(".weights"))
+    if suffix == ".safetensors":
+        deploy = import_deploy(model)
+        network, _ = deploy.load_network(path)
+        return deploy.build_onnx(network, imgsz=(imgsz, imgsz) if isinstance(imgsz, int) else imgsz)[0]
+    if suffix in (".pt", ".pth", ".engine", ".plan"):
+        raise ModelError(f"{path.name}: must be an ONNX file, a checkpoint (.safetensors) or darknet's, got {suffix}")
+    return read_model(path).to_bytes()
+
+
+def _beside(model: str, suffix: str) -> Path:
+    """Return the default name: beside a file, here for a packaged model."""
+    path = Path(model)
+    return path.with_name(path.stem + suffix) if path.exists() else Path(path.name + suffix)
+
+
+def _to_int8(content: bytes, model: str, args: argparse.Namespace, options: dict[str, Any]) -> bytes:
+    plan_layers(content, protect=args.protect, depthwise=args.depthwise, name=model)  # refuse before the long work
+    loaded = load(content, **options)
+    with progress(args.num_images, args.quiet) as advance:
+        feeds = calibration_feeds(loaded, args.images, args.num_images, advance)
+        return quantize_int8(
+            content, feeds, target=args.target, method=args.method, protect=args.protect, depthwise=args.depthwise,
+            name=Path(model).name,
+        )  # fmt: skip
+
+
+def _measure(
+    before: bytes, after: bytes, labelled: tuple[Path, Path] | None, args: argparse.Namespace, options: dict[str, Any]
+) -> None:
+    if labelled is not None:
+        annotations, images = labelled
+        if args.precision == "int8" and Path(args.images).resolve() == images.resolve():
+            print("yolokkn quantize: --images are the pictures that AP is measured on: take others", file=sys.stderr)
+        with progress(2 * len(CocoDataset.load(annotations).images), args.quiet) as advance:
+            delta = compare_accuracy(
+                before, after, annotations, images, iou_threshold=args.iou, advance=advance, **options
+            )
+        print(delta.text())
+    if args.speed and args.precision == "int8" and args.target == "tensorrt":
+        print("speed: not measured, for what CPUs make of a graph for TensorRT says nothing about it")
+    elif args.speed:
+        print("the network alone, both in turn:")
+        for ratio in compare_speed(before, after, **{k: v for k, v in options.items() if k != "backend"}):
+            print(f"  {ratio.text()}")

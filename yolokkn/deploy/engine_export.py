@@ -1,0 +1,218 @@
+"""An ONNX file as an engine file: the precision goes into the graph, the graph to the library, the result through the cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from yolokkn.deploy.half_graph import to_half
+from yolokkn.files import refuse_existing
+from yolokkn.graph import Model, parse_model
+from yolokkn.runtime.cuda_device import Gpu, find_gpu
+from yolokkn.runtime.engine_build import (
+    EngineOptions,
+    Progress,
+    build_engine,
+    check_capabilities,
+    graph_precision,
+    make_request,
+)
+from yolokkn.runtime.engine_cache import CachedEngine, EngineCache, store
+from yolokkn.runtime.engine_library import Library, find_library
+from yolokkn.runtime.engine_manifest import Engine, EngineManifest, manifest_path, profiles_text
+from yolokkn.runtime.engine_profiles import Size, Triple, engine_profiles
+from yolokkn.runtime.load import load
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What an int8 engine is calibrated on.
+
+    Attributes:
+        sha256: Of what is fed: part of the engine's key in the cache.
+        feeds: Gives the feeds; called where the engine is not in the cache.
+    """
+
+    sha256: str
+    feeds: Callable[[], Iterable[Mapping[str, np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class EngineReport:
+    """What was written.
+
+    Attributes:
+        path: The engine.
+        manifest: What it is; written beside it.
+        is_hit: It came from the cache.
+        reason: Why it was built, or where it was found.
+        graph: The ONNX file in the precision that the library saw; b"" where the engine came from the cache.
+    """
+
+    path: Path
+    manifest: EngineManifest
+    is_hit: bool
+    reason: str
+    graph: bytes
+
+    def text(self) -> str:
+        """Return the report as lines for people."""
+        made, request = self.manifest, self.manifest.request
+        version = f"{request.library} {request.library_version}"
+        origin = self.reason if self.is_hit else f"built in {made.build_s:.1f} s: {self.reason}"
+        return "\n".join(
+            [
+                f"{self.path}: {made.file_bytes / 1e6:.2f} MB, {request.precision}, by {version} for {request.target}",
+                f"sizes: {profiles_text(request.profiles)}",
+                origin,
+                f"its manifest is {manifest_path(self.path).name}; the two go together",
+            ]
+        )
+
+
+def export_engine(
+    content: bytes,
+    path: Path,
+    *,
+    name: str,
+    precision: str = "fp16",
+    batch: Triple | None = None,
+    imgsz: tuple[Size, Size, Size] | None = None,
+    library: str | None = None,
+    options: EngineOptions | None = None,
+    calibration: Calibration | None = None,
+    cache: EngineCache | None = None,
+    overwrite: bool = False,
+    on_progress: Progress | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> EngineReport:
+    """Write an ONNX model as an engine and its manifest; one that was built before comes from the cache.
+
+    Args:
+        content: The bytes of the ONNX file.
+        path: The `.engine` file; the manifest stands beside it as `.engine.json`.
+        name: Name of the model's file, for the manifest and for errors.
+        precision: "fp32" takes the graph as it is, "fp16" turns it with `to_half`, "int8" with `quantize_int8`.
+        batch: Least, best and largest number of pictures, for a model whose batch is free.
+        imgsz: Least, best and largest (height, width), for a model whose size is free.
+        library: "tensorrt" or "tensorrt_rtx"; by default what is installed, and can build for the capabilities asked for.
+        options: How it is built.
+        calibration: Real pictures; int8 needs them.
+        cache: Where engines are kept; the user's cache by default.
+        overwrite: Replace files that are there.
+        on_progress: Called with a phase of the build, steps done and steps in all.
+        say: Told why it builds or waits.
+
+    Raises:
+        FileExistsError: The engine or its manifest is there and may not be replaced.
+        ValueError: An argument breaks its rule.
+        MissingDependencyError: The library is not installed.
+        DeviceError: TensorRT builds for the GPU that is there, and there is none.
+        ModelError: The model cannot be read, turned or built; the message names the node.
+    """
+    path, options, cache = Path(path), options or EngineOptions(), cache or EngineCache()
+    if path.suffix.lower() != ".engine":
+        raise ValueError(f"export_engine: path must end in .engine, got {path.name}")
+    refuse_existing(path, overwrite)
+    refuse_existing(manifest_path(path), overwrite)
+    model = parse_model(content, name)
+    is_turned = check_precision(model, precision, calibration)
+    chosen = choose_library(library, options)
+    check_capabilities(chosen, options.capabilities)
+    gpu = find_gpu() if chosen.name == "tensorrt" else None  # TensorRT-RTX builds without one
+    request = make_request(
+        content, chosen, options, profiles=engine_profiles(model, batch=batch, imgsz=imgsz), precision=precision,
+        gpu=str(gpu or ""), calibration_sha256=calibration.sha256 if calibration and is_turned else "",
+    )  # fmt: skip
+    graph = b""
+
+    def build() -> Engine:
+        nonlocal graph
+        graph = turn(content, precision, calibration, name) if is_turned else content
+        learned = timing_name(chosen, gpu)
+        engine, timing = build_engine(
+            graph, request, chosen, options, name=name, on_progress=on_progress,
+            timing_cache=(cache.load_blob(learned) or b"") if learned else b"",
+        )  # fmt: skip
+        if timing and learned:
+            cache.store_blob(learned, timing)
+        return engine
+
+    found: CachedEngine = cache.get_or_build(request, name, build, say=say)
+    store(found.engine, path)
+    return EngineReport(path, found.engine.manifest, found.is_hit, found.reason, graph)
+
+
+def check_precision(model: Model, precision: str, calibration: Calibration | None) -> bool:
+    """Tell whether a graph must be turned into a precision: it may be there already.
+
+    Raises:
+        ValueError: There is no such precision, the graph has another one already, or int8 has no pictures.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    present = graph_precision(model)
+    if present == precision:
+        return False
+    if present == "int8" or precision == "fp32":
+        raise ValueError(
+            f"precision: {model.name} computes in {present} already, got {precision}; say {present}, or give the file that it "
+            "was made from"
+        )
+    if precision == "int8" and calibration is None:
+        raise ValueError("precision: int8 must be calibrated on real pictures, got none; give --images FOLDER")
+    return True
+
+
+def turn(content: bytes, precision: str, calibration: Calibration | None, name: str) -> bytes:
+    """Write a precision into a graph."""
+    if precision == "int8" and calibration is not None:
+        from yolokkn.deploy.quantize import quantize_int8
+
+        return quantize_int8(content, calibration.feeds(), target="tensorrt", name=name)
+    return to_half(content, name)
+
+
+def choose_library(name: str | None, options: EngineOptions) -> Library:
+    """Return the library that was named, or one that is installed and can build what is asked for."""
+    if name is None and options.capabilities:
+        name = "tensorrt_rtx"  # the one that builds ahead of time
+    return find_library(name)
+
+
+def timing_name(library: Library, gpu: Gpu | None) -> str:
+    """Return under which name TensorRT's measurements are kept; "" for TensorRT-RTX, which has none."""
+    return f"timing-{library.version}-{gpu.capability}" if gpu is not None else ""
+
+
+def calibrate_on(content: bytes, images: str | Path, *, limit: int = 128) -> Calibration:
+    """Prepare an int8 engine's calibration: pictures as the runtime itself feeds them to the model.
+
+    Args:
+        content: The bytes of the ONNX file.
+        images: A folder, pattern, list or video of real pictures.
+        limit: At most so many, spread evenly.
+
+    Raises:
+        SourceError: There are no such pictures, or one cannot be read.
+        ModelError: The model cannot be run.
+    """
+    from yolokkn.deploy.calibration import calibration_feeds
+
+    model = load(content)
+
+    def feeds() -> Iterable[Mapping[str, np.ndarray]]:
+        return calibration_feeds(model, images, limit)
+
+    digest = hashlib.sha256()
+    for feed in feeds():
+        for name in sorted(feed):
+            digest.update(f"{name} {feed[name].dtype} {feed[name].shape}".encode())
+            digest.update(np.ascontiguousarray(feed[name]).data)
+    return Calibration(digest.hexdigest(), feeds)

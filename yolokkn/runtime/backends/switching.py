@@ -1,0 +1,157 @@
+"""One backend runs while another gets ready: frames flow on ONNX Runtime while an engine is built."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from yolokkn.errors import ModelError
+from yolokkn.layouts import TensorSpec
+from yolokkn.runtime.backends.base import Backend
+
+
+class SwitchingBackend(Backend):
+    """Runs the first backend until it is told to switch to the second, which is made in a thread of its own meanwhile.
+
+    A run that has begun ends where it began; the next one takes the new backend. Give it to `yolokkn.load` as a model.
+
+    Args:
+        first: Runs from the start.
+        make_second: Makes the other; called at once, in the background. What it raises is kept, and the first runs on.
+
+    Example:
+        >>> first = open_backend("onnxruntime", "best.onnx")  # doctest: +SKIP
+        >>> both = SwitchingBackend(first, lambda: open_backend("tensorrt", "best.onnx"))  # doctest: +SKIP
+        >>> model = yolokkn.load(both)  # doctest: +SKIP
+        >>> both.switch(timeout_s=600)  # doctest: +SKIP
+    """
+
+    name = "switching"
+
+    def __init__(self, first: Backend, make_second: Callable[[], Backend]) -> None:
+        self._shared = _Shared(first)
+        self._take_facts(first)
+        self._pair: list[Backend | None] = [first, None]
+        self._num_requests: int | None = None
+        self._shared.views.add(self)
+        threading.Thread(target=self._shared.prepare, args=(make_second,), name="yolokkn-switch", daemon=True).start()
+
+    def _take_facts(self, first: Backend) -> None:
+        self.inputs, self.outputs = first.inputs, first.outputs
+        self.metadata, self.op_types, self.threads = first.metadata, first.op_types, first.threads
+
+    @property
+    def state(self) -> str:
+        """One of "preparing", "ready", "switched" and "failed" (see `error`)."""
+        return self._shared.state
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the second backend could not be made; None where it could, or is not done."""
+        return self._shared.error
+
+    @property
+    def current(self) -> Backend:
+        """The backend that the next run takes."""
+        return self._pair[self._shared.index] or self._shared.first
+
+    def switch(self, timeout_s: float | None = 0.0) -> bool:
+        """Let every run from now on take the second backend.
+
+        Args:
+            timeout_s: Longest wait for it to be ready; None waits for as long as it takes.
+
+        Returns:
+            Whether it is in use now; False where it is not ready yet.
+
+        Raises:
+            ModelError: It could not be made, or is not of the same model. The first runs on.
+        """
+        return self._shared.switch(timeout_s)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the network on the backend that is in use."""
+        return self.current.run(feeds)
+
+    def for_requests(self, num_requests: int) -> Backend:
+        """Return the same pair prepared for so many runs at once; it switches together with this one."""
+        other = object.__new__(SwitchingBackend)
+        other._shared, other._num_requests = self._shared, num_requests
+        other._take_facts(self._shared.first)
+        self._shared.add(other)
+        return other
+
+    def _prepare(self, index: int, backend: Backend) -> None:
+        self._pair[index] = backend if self._num_requests is None else backend.for_requests(self._num_requests)
+
+
+class _Shared:
+    """What all the views of one pair have in common."""
+
+    def __init__(self, first: Backend) -> None:
+        self.first = first
+        self.second: Backend | None = None
+        self.index = 0
+        self.state = "preparing"
+        self.error: BaseException | None = None
+        self.views: weakref.WeakSet[SwitchingBackend] = weakref.WeakSet()
+        self._guard = threading.RLock()
+        self._is_done = threading.Event()
+
+    def prepare(self, make_second: Callable[[], Backend]) -> None:
+        """Make the second backend, and prepare it for every view."""
+        try:
+            second = make_second()
+            check_same(self.first, second)
+            with self._guard:
+                for view in self.views:
+                    view._prepare(1, second)
+                self.second, self.state = second, "ready"
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the first backend runs on, and `switch` tells it
+            self.error, self.state = error, "failed"
+        self._is_done.set()
+
+    def add(self, view: SwitchingBackend) -> None:
+        """Prepare another view."""
+        with self._guard:
+            view._pair = [None, None]
+            view._prepare(0, self.first)
+            if self.second is not None:
+                view._prepare(1, self.second)
+            self.views.add(view)
+
+    def switch(self, timeout_s: float | None) -> bool:
+        """See `SwitchingBackend.switch`."""
+        if not self._is_done.wait(timeout_s):
+            return False
+        if self.error is not None:
+            raise ModelError(f"switch: the second backend could not be made: {self.error}") from self.error
+        with self._guard:
+            self.index, self.state = 1, "switched"
+        return True
+
+
+def check_same(first: Backend, second: Backend) -> None:
+    """Raise ModelError unless two backends take and give the same tensors, as far as both say.
+
+    Raises:
+        ModelError: A name, dtype or size differs.
+    """
+    for what, ours, theirs in (("inputs", first.inputs, second.inputs), ("outputs", first.outputs, second.outputs)):
+        by_name = {spec.name: spec for spec in theirs}
+        same = {spec.name for spec in ours} == set(by_name) and all(_fits(spec, by_name[spec.name]) for spec in ours)
+        if not same:
+            texts = ["; ".join(str(spec) for spec in specs) for specs in (ours, theirs)]
+            raise ModelError(f"switch: both backends must have the same {what}, got {texts[0]} and {texts[1]}")
+
+
+def _fits(one: TensorSpec, other: TensorSpec) -> bool:
+    sizes = zip(one.shape, other.shape, strict=False)
+    return (
+        one.dtype == other.dtype
+        and len(one.shape) == len(other.shape)
+        and all(a == b or None in (a, b) for a, b in sizes)
+    )
