@@ -72,7 +72,10 @@ class ValueHistogram:
         if method == "percentile":
             reach = self._percentile(reach)
         elif method == "mse":
-            losses = [self._loss(*self._ends(share * reach, symmetric), 2**bits - 2) for share in _SHARES]
+            seen = self.counts > 0
+            numbers, counts = self._centres()[seen], self.counts[seen]
+            ends = [self._ends(share * reach, symmetric) for share in _SHARES]
+            losses = [_loss(numbers, counts, low, high, 2**bits - 2) for low, high in ends]
             reach *= float(_SHARES[int(np.argmin(losses))])
         return self._ends(reach, symmetric)
 
@@ -91,14 +94,14 @@ class ValueHistogram:
         place = int(np.searchsorted(covered, _PERCENTILE * covered[-1]))
         return min(reach, float(abs(self._centres()[order[min(place, _BINS - 1)]])) + self.limit / _BINS)
 
-    def _loss(self, low: float, high: float, num_steps: int) -> float:
-        """Return the summed squared difference between each element and the nearest of so many steps from low to high."""
-        step = (high - low) / num_steps
-        if step <= 0:
-            return 0.0
-        centres = self._centres()
-        difference = np.clip(np.round(centres / step), round(low / step), round(high / step)) * step - centres
-        return float((self.counts * difference**2).sum())
+
+def _loss(numbers: np.ndarray, counts: np.ndarray, low: float, high: float, num_steps: int) -> float:
+    """Return the summed squared difference between each number and the nearest of so many steps from low to high."""
+    step = (high - low) / num_steps
+    if step <= 0:
+        return 0.0
+    difference = np.rint(numbers / step).clip(round(low / step), round(high / step)) * step - numbers
+    return float((counts * difference**2).sum())
 
 
 def calibration_feeds(
