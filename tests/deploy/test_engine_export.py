@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.deploy.networks import CASES, HW, fitted, save
+from tests.models.conftest import TINY, tiny
 from yolokkn.cli import main
 from yolokkn.deploy import build_onnx
 from yolokkn.deploy.engine_export import calibrate_on, check_precision, export_engine
@@ -40,6 +41,29 @@ def own_cache(monkeypatch, tmp_path):
 @cache
 def exported(name: str, task: str, **options) -> bytes:
     return build_onnx(fitted(name, task), verify=False, **options)[0]
+
+
+@cache
+def untrained(name: str) -> bytes:
+    """A family's structure, narrow, as detection."""
+    return build_onnx(tiny(name, num_classes=2).eval(), imgsz=HW, verify=False)[0]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("family", list(TINY))
+def test_every_family_in_every_precision(family, precision, own_cache, tmp_path, photos):
+    content, path = untrained(family), tmp_path / "a.engine"
+    calibration = calibrate_on(content, photos) if precision == "int8" else None
+    options = {
+        "name": "a.onnx",
+        "precision": precision,
+        "options": AHEAD,
+        "calibration": calibration,
+        "cache": own_cache,
+    }
+    assert not export_engine(content, path, **options).is_hit
+    assert open_engine(path).manifest.request.precision == precision
+    assert export_engine(content, path, overwrite=True, **options).is_hit
 
 
 @pytest.mark.parametrize(
@@ -115,13 +139,15 @@ def test_a_graph_that_has_its_precision_already():
         check_precision(half, "fp32", None)
 
 
-def test_real_weights(shared_data, own_cache, tmp_path):
+def test_real_weights(shared_data, own_cache, tmp_path, photos):
     model = read_model(shared_data / "weights" / "yolox" / "yolox_nano.onnx")
-    for precision, most_mb in (("fp32", 7), ("fp16", 5)):
+    for precision, most_mb in (("fp32", 7), ("fp16", 5), ("int8", 20)):  # int8 keeps kernels for two GPUs
         path = tmp_path / f"{precision}.engine"
+        calibration = calibrate_on(model.to_bytes(), photos) if precision == "int8" else None
         export_engine(
-            model.to_bytes(), path, name="yolox_nano.onnx", precision=precision, options=AHEAD, cache=own_cache
-        )
+            model.to_bytes(), path, name="yolox_nano.onnx", precision=precision, options=AHEAD, cache=own_cache,
+            calibration=calibration,
+        )  # fmt: skip
         assert 1e6 < path.stat().st_size < most_mb * 1e6
         assert "Exp" not in open_engine(path).manifest.op_types  # what tells YOLOX's layouts apart goes along
 

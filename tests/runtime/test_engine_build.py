@@ -12,7 +12,7 @@ from yolokkn.errors import MissingDependencyError, ModelError
 from yolokkn.graph import GraphBuilder, parse_model
 from yolokkn.graph.onnx_rewrite import store_half
 from yolokkn.runtime import engine_build
-from yolokkn.runtime.engine_build import EngineOptions, build_engine, build_plan, graph_precision, make_request
+from yolokkn.runtime.engine_build import EngineOptions, build_engine, build_plan, make_request
 from yolokkn.runtime.engine_library import find_library
 from yolokkn.runtime.engine_manifest import verify
 from yolokkn.runtime.engine_profiles import engine_profiles
@@ -167,17 +167,6 @@ def test_the_builders_settings_reach_it(library):
     ]
     engine_build._configure(trt, config, EngineOptions())
     assert not config.get_flag(trt.BuilderFlag.TF32)
-
-
-def test_the_precision_of_a_graph():
-    assert graph_precision(parse_model(convolution())) == "fp32"
-    stored = parse_model(convolution())
-    assert store_half(stored) == 1
-    assert graph_precision(stored) == "fp32"  # stored as float16, computed in float32
-    casts = parse_model(convolution(op="Cast"))
-    casts.graph.node[1].attribute.add(name="to", i=10, type=2)
-    assert graph_precision(casts) == "fp16"
-    assert graph_precision(parse_model(convolution(op="QuantizeLinear"))) == "int8"
 
 
 def test_weights_stored_as_half_are_built(library):

@@ -12,13 +12,13 @@ import numpy as np
 from yolokkn.deploy.half_graph import to_half
 from yolokkn.files import refuse_existing
 from yolokkn.graph import Model, parse_model
+from yolokkn.graph.precision import computing_precision
 from yolokkn.runtime.cuda_device import Gpu, find_gpu
 from yolokkn.runtime.engine_build import (
     EngineOptions,
     Progress,
     build_engine,
     check_capabilities,
-    graph_precision,
     make_request,
 )
 from yolokkn.runtime.engine_cache import CachedEngine, EngineCache, store
@@ -157,7 +157,7 @@ def check_precision(model: Model, precision: str, calibration: Calibration | Non
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    present = graph_precision(model)
+    present = computing_precision(model)
     if present == precision:
         return False
     if present == "int8" or precision == "fp32":

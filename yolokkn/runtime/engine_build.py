@@ -12,12 +12,11 @@ from typing import Any
 
 from yolokkn._version import __version__
 from yolokkn.errors import ModelError, printable
-from yolokkn.graph import Model, check_limits, parse_model
+from yolokkn.graph import check_limits, parse_model
 from yolokkn.runtime.engine_library import Library, reason_of
 from yolokkn.runtime.engine_manifest import Engine, EngineRequest, Profile, seal
 
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
-_FLOAT16 = 10  # TensorProto.DataType
 
 
 @dataclass(frozen=True)
@@ -59,19 +58,6 @@ class BuiltPlan:
 
     plan: bytes
     timing_cache: bytes = field(default=b"", repr=False)
-
-
-def graph_precision(model: Model) -> str:
-    """Tell in which precision a graph computes: "int8" with quantized tensors, "fp16" with casts to float16, else "fp32"."""
-    kinds = {node.op_type for node in model.graph.node}
-    if "QuantizeLinear" in kinds or "DynamicQuantizeLinear" in kinds:
-        return "int8"
-    casts = any(
-        node.op_type == "Cast" and attribute.name == "to" and attribute.i == _FLOAT16
-        for node in model.graph.node
-        for attribute in node.attribute
-    )
-    return "fp16" if casts or any(spec.dtype == "float16" for spec in model.inputs) else "fp32"
 
 
 def check_capabilities(library: Library, capabilities: tuple[str, ...]) -> None:

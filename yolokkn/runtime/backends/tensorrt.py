@@ -13,13 +13,14 @@ import numpy as np
 
 from yolokkn.errors import ModelError
 from yolokkn.graph import parse_model, read_model
+from yolokkn.graph.precision import computing_precision
 from yolokkn.layouts import TensorSpec
 from yolokkn.runtime.backends import ENGINE_SUFFIXES
 from yolokkn.runtime.backends.base import Backend
 from yolokkn.runtime.backends.tensorrt_kernels import Kernels
 from yolokkn.runtime.backends.tensorrt_lane import Lane
 from yolokkn.runtime.cuda_device import Gpu, find_gpu, use_gpu
-from yolokkn.runtime.engine_build import EngineOptions, build_engine, graph_precision, make_request
+from yolokkn.runtime.engine_build import EngineOptions, build_engine, make_request
 from yolokkn.runtime.engine_cache import CachedEngine, EngineCache
 from yolokkn.runtime.engine_library import Library, find_library, reason_of
 from yolokkn.runtime.engine_manifest import (
@@ -101,7 +102,9 @@ class TensorRtBackend(Backend):
         profiles = engine_profiles(parsed, imgsz=sides if is_free else None)
         library, options = self._library, EngineOptions()
         gpu = str(self.gpu) if library.name == "tensorrt" else ""
-        request = make_request(content, library, options, profiles=profiles, precision=graph_precision(parsed), gpu=gpu)
+        request = make_request(
+            content, library, options, profiles=profiles, precision=computing_precision(parsed), gpu=gpu
+        )
 
         def build() -> Engine:
             learned = f"timing-{library.version}-{self.gpu.capability}"
