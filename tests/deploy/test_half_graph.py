@@ -11,6 +11,7 @@ import pytest
 import yolokkn
 from tests.deploy.networks import CASES, HW, fitted
 from yolokkn.deploy import build_onnx, to_half
+from yolokkn.deploy.half_graph import HALF_INPUTS
 from yolokkn.errors import ModelError
 from yolokkn.graph import GraphBuilder, darknet_to_onnx, parse_model
 from yolokkn.graph.dataflow import Dataflow
@@ -223,3 +224,19 @@ def test_packaged_models_detect_the_same(name):
 def test_no_torch_is_needed():
     code = "import sys, yolokkn.deploy.half_graph; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_computes_in_float16_may_do_so_by_the_standard():
+    """Every operator that is turned takes float16 in every version that a model may have."""
+    onnx = pytest.importorskip("onnx")
+    for op in sorted(HALF_INPUTS):
+        for opset in range(11, 19):
+            try:
+                schema = onnx.defs.get_schema(op, max_inclusive_version=opset)
+            except onnx.defs.SchemaError:
+                continue  # not there yet
+            if schema.deprecated:
+                continue
+            kinds = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+            first = schema.inputs[0].type_str
+            assert "tensor(float16)" in kinds.get(first, [first]), (op, opset)

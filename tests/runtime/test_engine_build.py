@@ -56,6 +56,8 @@ def test_free_sizes_take_a_profile(library):
     assert build_plan(model.to_bytes(), profiles, library, AHEAD).plan
     sized = engine_profiles(model, imgsz=((64, 64), (96, 128), (128, 128)))
     assert sized == {"images": ((1, 3, 64, 64), (1, 3, 96, 128), (1, 3, 128, 128))}
+    large = engine_profiles(model, largest=(128, 96))
+    assert large == {"images": ((1, 3, 32, 32), (1, 3, 128, 96), (1, 3, 128, 96))}
     assert engine_profiles(parse_model(convolution())) == {}
     assert engine_profiles(parse_model(convolution(4, 64)), batch=(4, 4, 4), imgsz=((64, 64),) * 3) == {}
     with pytest.raises(ModelError, match=r"does not take these sizes: .*MIN<=OPT<=MAX"):

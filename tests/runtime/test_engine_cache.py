@@ -201,12 +201,25 @@ def test_where_it_is(monkeypatch, tmp_path):
         EngineCache()
 
 
-def test_a_folder_that_everybody_may_write_is_refused(tmp_path):
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o707])
+def test_a_folder_that_others_may_write_is_refused(tmp_path, mode):
     folder = tmp_path / "engines"
     folder.mkdir()
-    folder.chmod(0o777)
-    with pytest.raises(ModelError, match=r"may be written by everybody, and engines are executable; run: chmod o-w"):
+    folder.chmod(mode)
+    with pytest.raises(ModelError, match=r"may be written by others, and engines are executable; run: chmod go-w"):
         get(EngineCache(tmp_path), request())
+
+
+def test_a_link_and_another_users_folder_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (tmp_path / "engines").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match=r"engines is a link or another user's"):
+        get(EngineCache(tmp_path), request())
+    (tmp_path / "theirs" / "engines").mkdir(parents=True, mode=0o700)
+    monkeypatch.setattr("os.geteuid", lambda: (tmp_path / "theirs").stat().st_uid + 1)
+    if (tmp_path / "theirs").stat().st_uid != 0:  # root's folders are everybody's to trust
+        with pytest.raises(ModelError, match=r"engines is a link or another user's"):
+            get(EngineCache(tmp_path / "theirs"), request())
 
 
 def test_blobs_are_kept_and_damage_is_seen(cache):

@@ -293,6 +293,17 @@ def test_a_trusted_foreign_engine_keeps_its_names(cuda, monkeypatch, tmp_path):
     assert yolokkn.layouts.read_facts(backend.metadata).class_names == ("person",)
 
 
+def test_trust_is_for_foreign_engines_not_for_altered_ones(cuda, monkeypatch, tmp_path):
+    path = tmp_path / "a.engine"
+    store(sealed(request(library_version=find_library("tensorrt_rtx").version)), path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    monkeypatch.setattr(module.TensorRtBackend, "_deserialize", lambda self, plan: pytest.fail("it has seen the plan"))
+    with pytest.raises(EngineRefusedError, match="is not the engine of its manifest"):
+        open_backend("tensorrt", path, trust_engine=True)
+
+
 def test_the_library_refuses_without_a_gpu_and_says_why(cuda, tmp_path):
     """The real TensorRT-RTX: what it says of a plan that it cannot take is an error of ours."""
     store(sealed(request(library_version=find_library("tensorrt_rtx").version)), tmp_path / "a.engine")

@@ -86,7 +86,7 @@ def compare_accuracy(
     annotations: str | Path,
     images: str | Path,
     *,
-    backend: str = "onnxruntime",
+    backend: str | None = None,
     iou_threshold: float = 0.7,
     advance: Callable[[], None] = lambda: None,
     **options: Any,
@@ -98,7 +98,7 @@ def compare_accuracy(
         after: The changed one.
         annotations: A file in COCO's format.
         images: Folder of its pictures.
-        backend: What runs both.
+        backend: What runs both; `yolokkn.load` chooses by default.
         iou_threshold: Of the suppression.
         advance: Called after each picture of each model.
         **options: More of `yolokkn.load`'s, for both.
@@ -107,7 +107,7 @@ def compare_accuracy(
         DataError: Annotations or pictures are missing or unreadable, or do not fit the models.
     """
     dataset = CocoDataset.load(Path(annotations))
-    figures = []
+    figures, ran_on = [], ""
     for content in (before, after):
         model = load(
             content, backend=backend, score_threshold=0.001, iou_threshold=iou_threshold, multi_label=True, **options
@@ -115,10 +115,11 @@ def compare_accuracy(
         iou_type = _IOU_TYPES.get(model.layout.task, "bbox")
         measured = sorted(set(map_model_classes(model, dataset).values()))
         results = collect_coco_results(model, dataset, Path(images), iou_type, advance)
+        ran_on = model.backend.name
         figures.append(evaluate_coco(dataset, results, iou_type=iou_type, category_ids=measured).figures)
     first, second = figures
     return AccuracyDelta(
-        iou_type, len(dataset.images), backend, first["AP"], second["AP"], first["AP50"], second["AP50"]
+        iou_type, len(dataset.images), ran_on, first["AP"], second["AP"], first["AP50"], second["AP50"]
     )
 
 

@@ -10,6 +10,7 @@ from yolokkn.errors import ModelError
 from yolokkn.graph.dataflow import Dataflow, any_subgraph, names_in_subgraphs
 from yolokkn.graph.head_nodes import find_head
 from yolokkn.graph.onnx_file import Model, parse_model
+from yolokkn.graph.precision import QUANTIZED_OPS
 
 _FLOAT, _HALF = 1, 10  # TensorProto.DataType
 _MAX_HALF = 65504.0
@@ -19,17 +20,13 @@ _MIN_HALF = 2.0**-25  # below it a number becomes 0
 HALF_INPUTS: dict[str, tuple[int, ...] | None] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "MatMul", "Gemm", "BatchNormalization", "PRelu", "Concat", "Clip"), None),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum"), None),
-    **dict.fromkeys(("Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"), None),
+    **dict.fromkeys(("Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"), None),
     **dict.fromkeys(("Mish", "Softplus", "Softsign", "Softmax", "Gelu", "Erf", "Neg", "Abs", "Identity"), None),
     **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Transpose", "Flatten"), None),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth", "ReduceMean", "Resize", "Upsample", "Slice", "Split"), (0,)),
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Expand", "Tile"), (0,)),
     "Pad": (0, 2),
 }
-_INT8_OPS = {
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
-    "MatMulInteger",
-}  # fmt: skip
 
 
 def to_half(content: bytes, name: str = "model") -> bytes:
@@ -72,7 +69,7 @@ def to_half(content: bytes, name: str = "model") -> bytes:
 
 def refuse_int8(model: Model, function: str) -> None:
     """Raise ModelError for a graph that is quantised already."""
-    found = sorted({node.op_type for node in model.graph.node} & _INT8_OPS)
+    found = sorted({node.op_type for node in model.graph.node} & QUANTIZED_OPS)
     if found:
         raise ModelError(
             f"{function}: {model.name} must be a float32 model, got an int8 one ({', '.join(found)}); "

@@ -6,7 +6,7 @@ from yolokkn.graph.onnx_file import DATA_TYPES, Model, walk_nodes, walk_tensors
 
 PRECISIONS = ("fp32", "fp16", "int8")  # from the most exact to the least
 
-_QUANTIZED = frozenset(
+QUANTIZED_OPS = frozenset(
     "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul QLinearAdd ConvInteger "
     "MatMulInteger QGemm".split()
 )
@@ -33,7 +33,7 @@ def graph_precision(model: Model) -> tuple[str, str]:
         >>> graph_precision(parse_model(builder.to_bytes()))
         ('fp32', 'no float16 weights, nothing quantized')
     """
-    quantized = sum(node.op_type in _QUANTIZED for node in walk_nodes(model.proto))
+    quantized = sum(node.op_type in QUANTIZED_OPS for node in walk_nodes(model.proto))
     if quantized:
         return "int8", f"{quantized} quantized nodes (QuantizeLinear and the like)"
     weights = [DATA_TYPES[t.data_type][0] for t in walk_tensors(model.proto) if len(t.dims) > 1]

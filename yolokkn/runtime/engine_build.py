@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from yolokkn._version import __version__
-from yolokkn.errors import ModelError, printable
+from yolokkn.errors import DeviceError, ModelError, printable
 from yolokkn.graph import check_limits, parse_model
 from yolokkn.runtime.engine_library import Library, reason_of
 from yolokkn.runtime.engine_manifest import Engine, EngineRequest, Profile, seal
@@ -152,9 +152,12 @@ def build_plan(
     check_capabilities(library, options.capabilities)
     trt = library.trt
     with library.messages() as messages:
-        builder = trt.Builder(library.logger)
-        if builder is None:
-            raise ModelError(f"{name}: {library.title} does not start: {reason_of(messages)}")
+        try:
+            builder = trt.Builder(library.logger)
+        except TypeError as error:  # what the bindings make of a library that gives none
+            raise DeviceError(
+                f"{name}: {library.title} {library.version} does not start: {reason_of(messages)}"
+            ) from error
         is_typed_always = library.name == "tensorrt" and library.major >= 11
         typed = 0 if is_typed_always else 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(typed)

@@ -153,10 +153,16 @@ class EngineCache:
 
     def _prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self.folder.stat().st_mode & stat.S_IWOTH:
+        found = self.folder.lstat()
+        own = f"set {CACHE_VARIABLE} to a folder of your own"
+        if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "geteuid") and found.st_uid not in (os.geteuid(), 0)):
             raise ModelError(
-                f"engine cache: {self.folder} may be written by everybody, and engines are executable; "
-                f"run: chmod o-w {self.folder}, or set {CACHE_VARIABLE} to a folder of your own"
+                f"engine cache: {self.folder} is a link or another user's, and engines are executable; {own}"
+            )
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ModelError(
+                f"engine cache: {self.folder} may be written by others, and engines are executable; "
+                f"run: chmod go-w {self.folder}, or {own}"
             )
 
     def _evict(self, keep: Path) -> None:

@@ -31,6 +31,10 @@ class EngineRefusedError(ModelError):
     """An engine is damaged, foreign, or made for something else; it has not been given to TensorRT."""
 
 
+class ForeignEngineError(EngineRefusedError):
+    """An engine that yolokkn did not write: it has no manifest."""
+
+
 @dataclass(frozen=True)
 class EngineRequest:
     """Everything that decides what an engine is; two equal requests give exchangeable engines.
@@ -229,7 +233,7 @@ def open_engine(path: Path) -> Engine:
     try:
         beside = manifest_path(path).read_bytes()
     except FileNotFoundError:
-        raise EngineRefusedError(f"{path.name}: {_foreign(content)}, and has no manifest {path.name}.json") from None
+        raise ForeignEngineError(f"{path.name}: {_foreign(content)}, and has no manifest {path.name}.json") from None
     return verify(content, beside, path.name)
 
 

@@ -18,7 +18,11 @@ _MAX_BATCH, _MAX_SIDE = 4096, 16384
 
 
 def engine_profiles(
-    model: Model, *, batch: Triple | None = None, imgsz: tuple[Size, Size, Size] | None = None
+    model: Model,
+    *,
+    batch: Triple | None = None,
+    imgsz: tuple[Size, Size, Size] | None = None,
+    largest: Size | None = None,
 ) -> dict[str, Profile]:
     """Return the least, best and largest shape of each input that has a free size.
 
@@ -27,6 +31,7 @@ def engine_profiles(
         batch: Pictures in one run: least, best, largest; 1 by default.
         imgsz: Heights and widths in the same way. By default everything from one stride to the size that the model names
             (640 where it names none), at its best there.
+        largest: Only the best and largest (height, width), from one stride on.
 
     Raises:
         ValueError: A size is out of order or out of range, or the model has it fixed otherwise.
@@ -38,6 +43,7 @@ def engine_profiles(
     facts = read_facts(model.metadata)
     stride = facts.stride or _DEFAULT_STRIDE
     best = facts.input_hw or (_DEFAULT_SIDE, _DEFAULT_SIDE)
+    best = largest or best
     asked = imgsz or ((stride, stride), best, best)
     profiles = {}
     for spec in model.inputs:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from yolokkn.errors import ModelError
+from yolokkn.errors import DeviceError, ModelError
 from yolokkn.graph import parse_model, read_model
 from yolokkn.graph.precision import computing_precision
 from yolokkn.layouts import TensorSpec
@@ -27,6 +27,7 @@ from yolokkn.runtime.engine_manifest import (
     Engine,
     EngineManifest,
     EngineRefusedError,
+    ForeignEngineError,
     foreign_metadata,
     open_engine,
     split_header,
@@ -97,9 +98,8 @@ class TensorRtBackend(Backend):
     ) -> CachedEngine:
         parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
         content = parsed.to_bytes()
-        sides = None if imgsz is None else ((min(imgsz[0], 32), min(imgsz[1], 32)), imgsz, imgsz)
         is_free = any(not isinstance(size, int) for spec in parsed.inputs for size in spec.shape[2:])
-        profiles = engine_profiles(parsed, imgsz=sides if is_free else None)
+        profiles = engine_profiles(parsed, largest=imgsz if is_free else None)
         library, options = self._library, EngineOptions()
         gpu = str(self.gpu) if library.name == "tensorrt" else ""
         request = make_request(
@@ -119,7 +119,12 @@ class TensorRtBackend(Backend):
 
     def _deserialize(self, plan: memoryview) -> None:
         with self._library.messages() as messages:
-            runtime = self._library.trt.Runtime(self._library.logger)
+            try:
+                runtime = self._library.trt.Runtime(self._library.logger)
+            except TypeError as error:  # what the bindings make of a library that gives none
+                raise DeviceError(
+                    f"{self._name}: {self._library.title} does not start: {reason_of(messages)}"
+                ) from error
             runtime.engine_host_code_allowed = False
             self._runtime = runtime
             engine = runtime.deserialize_cuda_engine(plan)
@@ -205,11 +210,15 @@ def _read_engine(path: Path, trust: bool) -> tuple[EngineManifest | None, memory
         engine = open_engine(path)
         return engine.manifest, engine.plan, None
     except EngineRefusedError as error:
-        if not trust:
-            raise EngineRefusedError(
-                f"{error}; engines are executable, so it is not loaded: build it from the .onnx file (yolokkn export --format "
-                "engine), or, if you trust who made it, say --trust-engine (trust_engine=True)"
-            ) from error
+        is_foreign = isinstance(error, ForeignEngineError)
+        if not (trust and is_foreign):
+            text = (
+                f"{error}; engines are executable, so it is not loaded: build it from the .onnx file (yolokkn export "
+            )
+            text += "--format engine)"
+            if is_foreign:
+                text += ", or, if you trust who made it, say --trust-engine (trust_engine=True)"
+            raise type(error)(text) from error
     header, plan = split_header(path.read_bytes())
     return None, plan, header
 
