@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -116,3 +118,62 @@ def test_a_model_and_a_pipeline_take_it(tmp_path):
     assert len(before) == len(after)
     np.testing.assert_allclose(after.scores, before.scores, atol=2e-3)
     assert len(list(yolokkn.predict([picture] * 3, model=model))) == 3
+
+
+def test_a_second_that_does_not_take_what_runs_is_not_switched_to():
+    """The engine's profile ends below the size of the frames in flight."""
+    go = threading.Event()
+    both = SwitchingBackend(ort(convolution("batch", "side")), lambda: go.wait(30) and ort(convolution(1, 32)))
+    frame = np.zeros((1, 3, 64, 64), np.float32)
+    both.run({"images": frame})
+    go.set()
+    with pytest.raises(ModelError, match=r"does not take images \(1, 3, 64, 64\)"):
+        both.switch(30)
+    assert both.run({"images": frame})["y"].shape == (1, 4, 64, 64)
+
+
+def test_sizes_that_come_after_it_was_made_are_tried_at_the_switch():
+    both = SwitchingBackend(ort(convolution("batch", "side")), lambda: ort(convolution(1, 32)))
+    while both.state == "preparing":
+        time.sleep(0.01)
+    both.run({"images": np.zeros((1, 3, 64, 64), np.float32)})
+    with pytest.raises(ModelError, match="does not take images"):
+        both.switch()
+    assert both.state == "ready"
+
+
+def test_another_models_names_are_another_model():
+    other = ort(convolution())
+    other.metadata = {**other.metadata, "names": '["cat"]'}
+    both = SwitchingBackend(ort(), lambda: other)
+    with pytest.raises(ModelError, match="both backends must be of the same model, got names"):
+        both.switch(30)
+
+
+def test_a_process_may_end_while_an_engine_is_built():
+    """A build in the background calls Python back; the interpreter must not be gone by then."""
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX (extra engine) is not installed")
+    script = """
+import threading, time
+from tests.runtime.engines import convolution
+from yolokkn.graph import parse_model
+from yolokkn.runtime.backends import open_backend
+from yolokkn.runtime.backends.switching import SwitchingBackend
+from yolokkn.runtime.backends.tensorrt import _stop_with_the_process
+from yolokkn.runtime.engine_build import EngineOptions, build_plan
+from yolokkn.runtime.engine_library import find_library
+
+library, begun = find_library("tensorrt_rtx"), threading.Event()
+
+def build():
+    while True:  # as one that takes minutes
+        begun.set()
+        build_plan(convolution(), {}, library, EngineOptions(capabilities=("SM86",)), on_progress=_stop_with_the_process)
+
+both = SwitchingBackend(open_backend("onnxruntime", convolution(), threads=1), build)
+begun.wait(60)
+time.sleep(0.3)
+print("done")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

@@ -12,6 +12,9 @@ from yolokkn.errors import ModelError
 from yolokkn.layouts import TensorSpec
 from yolokkn.runtime.backends.base import Backend
 
+Shapes = tuple[tuple[str, tuple[int, ...], str], ...]
+_FACTS = ("layout", "task", "names")  # what the file says of its outputs
+
 
 class SwitchingBackend(Backend):
     """Runs the first backend until it is told to switch to the second, which is made in a thread of its own meanwhile.
@@ -20,7 +23,8 @@ class SwitchingBackend(Backend):
 
     Args:
         first: Runs from the start.
-        make_second: Makes the other; called at once, in the background. What it raises is kept, and the first runs on.
+        make_second: Makes the other; called at once, in the background. What it raises is kept, and the first runs on. The
+            process ends when this has: TensorRT's build gives up then.
 
     Example:
         >>> first = open_backend("onnxruntime", "best.onnx")  # doctest: +SKIP
@@ -37,7 +41,7 @@ class SwitchingBackend(Backend):
         self._pair: list[Backend | None] = [first, None]
         self._num_requests: int | None = None
         self._shared.views.add(self)
-        threading.Thread(target=self._shared.prepare, args=(make_second,), name="yolokkn-switch", daemon=True).start()
+        threading.Thread(target=self._shared.prepare, args=(make_second,), name="yolokkn-switch").start()
 
     def _take_facts(self, first: Backend) -> None:
         self.inputs, self.outputs = first.inputs, first.outputs
@@ -74,6 +78,8 @@ class SwitchingBackend(Backend):
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the network on the backend that is in use."""
+        if self._shared.index == 0:
+            self._shared.shapes.add(tuple((name, array.shape, array.dtype.str) for name, array in feeds.items()))
         return self.current.run(feeds)
 
     def for_requests(self, num_requests: int) -> Backend:
@@ -97,6 +103,8 @@ class _Shared:
         self.index = 0
         self.state = "preparing"
         self.error: BaseException | None = None
+        self.shapes: set[Shapes] = set()  # that the first backend has run
+        self._tried: set[Shapes] = set()
         self.views: weakref.WeakSet[SwitchingBackend] = weakref.WeakSet()
         self._guard = threading.RLock()
         self._is_done = threading.Event()
@@ -106,6 +114,7 @@ class _Shared:
         try:
             second = make_second()
             check_same(self.first, second)
+            self._try(second)
             with self._guard:
                 for view in self.views:
                     view._prepare(1, second)
@@ -130,21 +139,40 @@ class _Shared:
         if self.error is not None:
             raise ModelError(f"switch: the second backend could not be made: {self.error}") from self.error
         with self._guard:
+            if self.second is not None:
+                self._try(self.second)  # what came since it was made
             self.index, self.state = 1, "switched"
         return True
 
+    def _try(self, second: Backend) -> None:
+        """Run the second backend on all shapes that the first has run; it is warm then, or refused."""
+        while fresh := set(self.shapes) - self._tried:
+            for shapes in fresh:
+                try:
+                    second.run({name: np.zeros(shape, dtype) for name, shape, dtype in shapes})
+                except Exception as error:
+                    sizes = ", ".join(f"{name} {shape}" for name, shape, _ in shapes)
+                    raise ModelError(f"switch: the second backend does not take {sizes}: {error}") from error
+            self._tried |= fresh
+
 
 def check_same(first: Backend, second: Backend) -> None:
-    """Raise ModelError unless two backends take and give the same tensors, as far as both say.
+    """Raise ModelError unless two backends take and give the same tensors and mean the same by them, as far as both say.
 
     Raises:
-        ModelError: A name, dtype or size differs.
+        ModelError: A name, dtype, size, layout, task or class name differs.
     """
-    for what, ours, theirs in (("inputs", first.inputs, second.inputs), ("outputs", first.outputs, second.outputs)):
-        by_name = {spec.name: spec for spec in theirs}
-        same = {spec.name for spec in ours} == set(by_name) and all(_fits(spec, by_name[spec.name]) for spec in ours)
+    for key in _FACTS:
+        ours, theirs = first.metadata.get(key), second.metadata.get(key)
+        if ours is not None and theirs is not None and ours != theirs:
+            raise ModelError(
+                f"switch: both backends must be of the same model, got {key} {ours[:80]} and {theirs[:80]}"
+            )
+    for what, one, other in (("inputs", first.inputs, second.inputs), ("outputs", first.outputs, second.outputs)):
+        by_name = {spec.name: spec for spec in other}
+        same = {spec.name for spec in one} == set(by_name) and all(_fits(spec, by_name[spec.name]) for spec in one)
         if not same:
-            texts = ["; ".join(str(spec) for spec in specs) for specs in (ours, theirs)]
+            texts = ["; ".join(str(spec) for spec in specs) for specs in (one, other)]
             raise ModelError(f"switch: both backends must have the same {what}, got {texts[0]} and {texts[1]}")
 
 

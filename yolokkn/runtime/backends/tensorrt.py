@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -109,8 +110,9 @@ class TensorRtBackend(Backend):
         def build() -> Engine:
             learned = f"timing-{library.version}-{self.gpu.capability}"
             engine, timing = build_engine(
-                content, request, library, options, name=self._name, timing_cache=self._cache.load_blob(learned) or b""
-            )
+                content, request, library, options, name=self._name, timing_cache=self._cache.load_blob(learned) or b"",
+                on_progress=_stop_with_the_process,
+            )  # fmt: skip
             if timing:
                 self._cache.store_blob(learned, timing)
             return engine
@@ -203,6 +205,12 @@ def gpu_index(device: str) -> int:
     if kind != "cuda" or (":" in device and not number.isdecimal()):
         raise ValueError(f"device: must be cuda or cuda:N for tensorrt, got {device!r}")
     return int(number or 0)
+
+
+def _stop_with_the_process(phase: str, done: int, total: int) -> None:
+    """End a build whose process is ending: nobody waits for it, and its callbacks need an interpreter."""
+    if not threading.main_thread().is_alive():
+        raise ModelError("the build was given up, for the process is ending")
 
 
 def _read_engine(path: Path, trust: bool) -> tuple[EngineManifest | None, memoryview, dict[str, Any] | None]:
