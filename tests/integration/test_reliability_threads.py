@@ -158,6 +158,9 @@ def slow_calls():
         "decode_heads": lambda: ops.decode_heads(
             heads, num_classes=80, anchors=anchors, input_hw=(640, 640), formula="v5", multi_label=True
         ),
+        "decode_distances": lambda: ops.decode_distances(
+            heads, num_classes=80, input_hw=(640, 640), num_bins=16, multi_label=True
+        ),
         "decode_queries": lambda: ops.decode_queries(
             finished[0], rows[:, :80].repeat(9, 0)[:500_000].copy(), input_hw=(640, 640)
         ),
