@@ -175,6 +175,14 @@ def test_int8_is_calibrated_and_its_pictures_are_part_of_the_key(own_cache, tmp_
     assert not report.is_hit and report.reason == "the calibration's pictures changed"
 
 
+def test_another_way_of_turning_the_graph_is_another_engine(own_cache, tmp_path, monkeypatch):
+    content, path = exported("yolovkkn2-p", "detect"), tmp_path / "a.engine"
+    options = {"name": "a.onnx", "options": AHEAD, "cache": own_cache, "overwrite": True}
+    export_engine(content, path, precision="fp16", **options)
+    monkeypatch.setattr("yolokkn.deploy.engine_export.TURN_REVISION", 2)
+    assert not export_engine(content, path, precision="fp16", **options).is_hit
+
+
 def run(capsys, *words):
     code = main(["export", *map(str, words)])
     out = capsys.readouterr()

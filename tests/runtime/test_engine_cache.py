@@ -210,6 +210,19 @@ def test_a_folder_that_others_may_write_is_refused(tmp_path, mode):
         get(EngineCache(tmp_path), request())
 
 
+def test_a_full_disk_does_not_cost_the_engine(cache, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("yolokkn.runtime.engine_manifest.write_atomically", full, raising=False)
+    monkeypatch.setattr("yolokkn.runtime.engine_cache.write_atomically", full)
+    found, said = get(cache, request())
+    assert found.engine.content == sealed(request()).content and not found.is_hit
+    assert "the engine is not kept in the cache: [Errno 28] No space left on device" in said[-1]
+    cache.store_blob("timing", b"learned")
+    assert cache.load_blob("timing") is None
+
+
 def test_a_link_and_another_users_folder_are_refused(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "engines").symlink_to(tmp_path / "elsewhere")

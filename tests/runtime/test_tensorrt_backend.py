@@ -260,12 +260,21 @@ def test_an_onnx_file_is_built_through_the_cache(cuda, monkeypatch, tmp_path):
     said, cache = [], EngineCache(tmp_path)
     for _ in range(2):
         backend = module.TensorRtBackend(convolution("batch", "side"), imgsz=(64, 96), cache=cache, say=said.append)
-    assert said == ["<bytes>: building an engine: there is none of this model yet"]
+    assert said == [
+        "<bytes>: building an engine: there is none of this model yet",
+        "<bytes>: as the file is, in float32; yolokkn export --format engine writes float16 engines",
+    ]
     assert backend.metadata["stride"] == "32" and backend.op_types == {"Conv", "Relu"}
     (entry,) = (tmp_path / "engines").glob("*.engine.json")
     assert json.loads(entry.read_text())["request"]["profiles"] == {
         "images": [[1, 3, 32, 32], [1, 3, 64, 96], [1, 3, 64, 96]]
     }
+
+
+def test_a_gpu_that_the_library_has_no_engines_for_is_named_before_the_build(cuda, tmp_path):
+    cuda.capability = (9, 0)
+    with pytest.raises(DeviceError, match=r"builds for SM75, .*, here is Simulated \(SM90\); install TensorRT"):
+        module.TensorRtBackend(convolution(), cache=EngineCache(tmp_path), say=lambda text: pytest.fail(text))
 
 
 def test_the_packaged_model_gives_the_same_detections_through_an_engine(opened, tmp_path):

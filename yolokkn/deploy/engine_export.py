@@ -12,7 +12,7 @@ import numpy as np
 from yolokkn.deploy.half_graph import to_half
 from yolokkn.files import refuse_existing
 from yolokkn.graph import Model, parse_model
-from yolokkn.graph.precision import computing_precision
+from yolokkn.graph.precision import PRECISIONS, computing_precision
 from yolokkn.runtime.cuda_device import Gpu, find_gpu
 from yolokkn.runtime.engine_build import (
     EngineOptions,
@@ -27,7 +27,7 @@ from yolokkn.runtime.engine_manifest import Engine, EngineManifest, manifest_pat
 from yolokkn.runtime.engine_profiles import Size, Triple, engine_profiles
 from yolokkn.runtime.load import load
 
-PRECISIONS = ("fp32", "fp16", "int8")
+TURN_REVISION = 1  # goes up when to_half or quantize_int8 write other graphs: engines of before are built anew
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ def export_engine(
     request = make_request(
         content, chosen, options, profiles=engine_profiles(model, batch=batch, imgsz=imgsz), precision=precision,
         gpu=str(gpu or ""), calibration_sha256=calibration.sha256 if calibration and is_turned else "",
+        turned_by=turned_by(precision) if is_turned else "",
     )  # fmt: skip
     graph = b""
 
@@ -147,6 +148,16 @@ def export_engine(
     found: CachedEngine = cache.get_or_build(request, name, build, say=say)
     store(found.engine, path)
     return EngineReport(path, found.engine.manifest, found.is_hit, found.reason, graph)
+
+
+def turned_by(precision: str) -> str:
+    """Name what writes a precision into a graph: another revision of it, or of its quantiser, makes another engine."""
+    if precision != "int8":
+        return f"to_half {TURN_REVISION}"
+    import onnx
+    import onnxruntime
+
+    return f"quantize_int8 {TURN_REVISION} onnxruntime {onnxruntime.__version__} onnx {onnx.__version__}"
 
 
 def check_precision(model: Model, precision: str, calibration: Calibration | None) -> bool:

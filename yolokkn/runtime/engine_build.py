@@ -84,11 +84,12 @@ def make_request(
     precision: str,
     gpu: str = "",
     calibration_sha256: str = "",
+    turned_by: str = "",
 ) -> EngineRequest:
-    """Return what decides the engine that an ONNX file becomes."""
+    """Return what decides the engine that an ONNX file becomes; `turned_by` is what wrote its precision into the graph."""
     return EngineRequest(
         hashlib.sha256(content).hexdigest(), library.name, library.version, gpu, options.capabilities, precision,
-        calibration_sha256, dict(profiles), options.flags, __version__,
+        calibration_sha256, dict(profiles), options.flags, f"{__version__} {turned_by}".strip(),
     )  # fmt: skip
 
 

@@ -102,7 +102,11 @@ class EngineCache:
                 return CachedEngine(engine, path, True, f"found in the cache ({path})")
             say(f"building an engine: {reason}")
             engine = build()
-            store(engine, path)
+            try:
+                store(engine, path)
+            except OSError as error:  # a full disk does not cost what took minutes
+                say(f"the engine is not kept in the cache: {error}")
+                return CachedEngine(engine, path, False, reason)
         self._evict(path)
         return CachedEngine(engine, path, False, reason)
 
@@ -147,9 +151,11 @@ class EngineCache:
         return content if hashlib.sha256(name.encode() + content).digest() == data[:_DIGEST] else None
 
     def store_blob(self, name: str, content: bytes) -> None:
-        """Keep what makes the next build or start faster, such as a timing cache."""
+        """Keep what makes the next build or start faster, such as a timing cache, if there is room for it."""
         self._prepare()
-        write_atomically(self.folder / f"{name}.blob", hashlib.sha256(name.encode() + content).digest() + content)
+        with contextlib.suppress(OSError):
+            data = hashlib.sha256(name.encode() + content).digest() + content
+            write_atomically(self.folder / f"{name}.blob", data)
 
     def _prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -101,13 +101,18 @@ class TensorRtBackend(Backend):
         content = parsed.to_bytes()
         is_free = any(not isinstance(size, int) for spec in parsed.inputs for size in spec.shape[2:])
         profiles = engine_profiles(parsed, largest=imgsz if is_free else None)
-        library, options = self._library, EngineOptions()
+        library, options, precision = self._library, EngineOptions(), computing_precision(parsed)
+        if library.capabilities and self.gpu.capability not in library.capabilities:
+            raise DeviceError(
+                f"{self._name}: {library.title} {library.version} builds for {', '.join(library.capabilities)}, here is "
+                f"{self.gpu}; install TensorRT"
+            )
         gpu = str(self.gpu) if library.name == "tensorrt" else ""
-        request = make_request(
-            content, library, options, profiles=profiles, precision=computing_precision(parsed), gpu=gpu
-        )
+        request = make_request(content, library, options, profiles=profiles, precision=precision, gpu=gpu)
 
         def build() -> Engine:
+            if precision == "fp32":
+                say(f"{self._name}: as the file is, in float32; yolokkn export --format engine writes float16 engines")
             learned = f"timing-{library.version}-{self.gpu.capability}"
             engine, timing = build_engine(
                 content, request, library, options, name=self._name, timing_cache=self._cache.load_blob(learned) or b"",

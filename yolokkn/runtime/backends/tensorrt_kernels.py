@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from yolokkn.errors import ModelError
 from yolokkn.runtime.cuda_device import Gpu
 from yolokkn.runtime.engine_cache import EngineCache
 from yolokkn.runtime.engine_library import Library
@@ -41,5 +42,7 @@ class Kernels:
         content = bytes(memoryview(self._compiled.serialize()))
         if len(content) != self._size:
             self._size = len(content)
-            with contextlib.suppress(OSError):  # a full or read-only disk costs time at the next start, nothing else
+            with contextlib.suppress(
+                OSError, ModelError
+            ):  # without a cache it takes time at the next start, nothing else
                 self._store.store_blob(self._name, content)
