@@ -175,6 +175,14 @@ def test_int8_is_calibrated_and_its_pictures_are_part_of_the_key(own_cache, tmp_
     assert not report.is_hit and report.reason == "the calibration's pictures changed"
 
 
+def test_calibration_runs_at_the_size_of_the_engine(photos):
+    content = exported("yolovkkn2-p", "detect", dynamic_hw=True)
+    own, small = calibrate_on(content, photos), calibrate_on(content, photos, imgsz=(64, 64))
+    assert {feed["images"].shape[2:] for feed in own.feeds()} == {HW}
+    assert all(max(feed["images"].shape[2:]) == 64 for feed in small.feeds())
+    assert own.sha256 != small.sha256
+
+
 def test_another_way_of_turning_the_graph_is_another_engine(own_cache, tmp_path, monkeypatch):
     content, path = exported("yolovkkn2-p", "detect"), tmp_path / "a.engine"
     options = {"name": "a.onnx", "options": AHEAD, "cache": own_cache, "overwrite": True}

@@ -13,6 +13,7 @@ from yolokkn.cli.model_options import import_deploy
 from yolokkn.cli.progress import phases, progress
 from yolokkn.cli.quantize import read_content
 from yolokkn.evaluation.coco import CocoDataset
+from yolokkn.files import refuse_existing
 from yolokkn.graph import parse_model
 from yolokkn.runtime.engine_build import EngineOptions
 from yolokkn.runtime.engine_library import LIBRARIES
@@ -110,9 +111,11 @@ def run(args: argparse.Namespace, path: Path, suppression: Any) -> int:
         raise ValueError("--half is for --format onnx; engines take --precision fp16")
     options = EngineOptions(args.compute_capability or (), args.workspace, args.optimization_level, bool(args.tf32))
     batch, imgsz = _triple(args.batch), _sizes(args.imgsz)
+    best = None if imgsz is None else imgsz[1]
+    refuse_existing(path, args.overwrite)  # before pictures are read
     labelled = find_coco_files(args.data, args.split or "val2017", None, None) if args.data else None
     content = onnx_of(model, args, batch, imgsz, suppression)
-    calibration = calibrate_on(content, args.images) if precision == "int8" and args.images else None
+    calibration = calibrate_on(content, args.images, imgsz=best) if precision == "int8" and args.images else None
     check_precision(parse_model(content, model.name), precision, calibration)
     with phases(args.quiet) as (on_progress, say):
         report = export_engine(
@@ -131,7 +134,7 @@ def run(args: argparse.Namespace, path: Path, suppression: Any) -> int:
         )
     print(report.text())
     if labelled is not None:
-        measure(content, report.graph, precision, calibration, labelled, args)
+        measure(content, report.graph, precision, calibration, labelled, args, best)
     return EXIT_OK
 
 
@@ -142,6 +145,7 @@ def measure(
     calibration: Any,
     labelled: tuple[Path, Path],
     args: argparse.Namespace,
+    imgsz: tuple[int, int] | None,
 ) -> None:
     """Print what the precision costs: AP before and after on the same pictures, of the graphs, on the CPU."""
     from yolokkn.deploy.accuracy import compare_accuracy
@@ -154,7 +158,7 @@ def measure(
     if args.images and Path(args.images).resolve() == images.resolve():
         print("yolokkn export: --images are the pictures that AP is measured on: take others", file=sys.stderr)
     with progress(2 * len(CocoDataset.load(annotations).images), args.quiet) as advance:
-        print(compare_accuracy(content, graph, annotations, images, advance=advance).text())
+        print(compare_accuracy(content, graph, annotations, images, advance=advance, imgsz=imgsz).text())
 
 
 def onnx_of(model: Path, args: argparse.Namespace, batch: Any, imgsz: Sizes | None, suppression: Any) -> bytes:

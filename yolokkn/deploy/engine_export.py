@@ -202,13 +202,16 @@ def timing_name(library: Library, gpu: Gpu | None) -> str:
     return f"timing-{library.version}-{gpu.capability}" if gpu is not None else ""
 
 
-def calibrate_on(content: bytes, images: str | Path, *, limit: int = 128) -> Calibration:
+def calibrate_on(
+    content: bytes, images: str | Path, *, limit: int = 128, imgsz: tuple[int, int] | None = None
+) -> Calibration:
     """Prepare an int8 engine's calibration: pictures as the runtime itself feeds them to the model.
 
     Args:
         content: The bytes of the ONNX file.
         images: A folder, pattern, list or video of real pictures.
         limit: At most so many, spread evenly.
+        imgsz: Height and width, for a model whose size is free.
 
     Raises:
         SourceError: There are no such pictures, or one cannot be read.
@@ -216,7 +219,7 @@ def calibrate_on(content: bytes, images: str | Path, *, limit: int = 128) -> Cal
     """
     from yolokkn.deploy.calibration import calibration_feeds
 
-    model = load(content)
+    model = load(content, imgsz=imgsz)
 
     def feeds() -> Iterable[Mapping[str, np.ndarray]]:
         return calibration_feeds(model, images, limit)
