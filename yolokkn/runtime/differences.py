@@ -177,6 +177,9 @@ def compare_detections(
     )
 
 
+_NEAR_THRESHOLD = 0.02
+
+
 def _allowed(share: float, count: int) -> int:
     return ceil(share * count) if count >= _FEW else int(share * count)
 
@@ -237,5 +240,8 @@ def _unexplained(
     iou = ops.pairwise_iou(these.boxes[alone], others.boxes)
     slack = tolerance.boxes_share + 1e-3
     suppressed = (iou > iou_threshold - slack) & (these.class_ids[alone, None] == others.class_ids[None])
-    explained = (these.scores[alone] <= lowest) | suppressed.any(1)
-    return int((~explained).sum())
+    beaten = suppressed.any(1)
+    near = these.scores[alone] <= min(lowest, score_threshold + _NEAR_THRESHOLD)
+    low = (these.scores[alone] <= lowest) & ~near & ~beaten
+    unexplained = int((~(low | near | beaten)).sum())
+    return unexplained + max(int(low.sum()) - ceil(len(these) / 2), 0)  # a wide tolerance does not explain them all
