@@ -28,18 +28,24 @@ def gpu() -> Gpu:
         raise
 
 
+def usable_library(name: str, gpu: Gpu) -> Library | str:
+    """Return a library that has engines for this GPU, or why it is none."""
+    try:
+        found = find_library(name)
+    except MissingDependencyError as error:
+        return str(error)
+    if found.capabilities and gpu.capability not in found.capabilities:
+        return f"{found.title} {found.version} has no engines for {gpu}"
+    return found
+
+
 @pytest.fixture(scope="session", params=["tensorrt", "tensorrt_rtx"])
 def library(request: pytest.FixtureRequest, gpu: Gpu) -> Library:
-    """Each library in turn; one of them is enough."""
-    try:
-        found = find_library(request.param)
-    except MissingDependencyError as error:
-        other = "tensorrt" if request.param == "tensorrt_rtx" else "tensorrt_rtx"
-        try:
-            find_library(other)
-        except MissingDependencyError:
-            absent(str(error))
-        pytest.skip(str(error))
-    if found.capabilities and gpu.capability not in found.capabilities:
-        pytest.skip(f"{found.title} {found.version} has no engines for {gpu}")
-    return found
+    """Each library in turn; one of them is enough, none is an absence."""
+    found = {name: usable_library(name, gpu) for name in ("tensorrt", "tensorrt_rtx")}
+    chosen = found[request.param]
+    if isinstance(chosen, Library):
+        return chosen
+    if not any(isinstance(one, Library) for one in found.values()):
+        absent("; ".join(map(str, found.values())))
+    pytest.skip(chosen)
