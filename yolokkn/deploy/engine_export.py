@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -154,10 +155,14 @@ def turned_by(precision: str) -> str:
     """Name what writes a precision into a graph: another revision of it, or of its quantiser, makes another engine."""
     if precision != "int8":
         return f"to_half {TURN_REVISION}"
-    import onnx
-    import onnxruntime
+    return f"quantize_int8 {TURN_REVISION} " + " ".join(f"{name} {_version(name)}" for name in ("onnxruntime", "onnx"))
 
-    return f"quantize_int8 {TURN_REVISION} onnxruntime {onnxruntime.__version__} onnx {onnx.__version__}"
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # onnxruntime-gpu, say
+        return "of another name"
 
 
 def check_precision(model: Model, precision: str, calibration: Calibration | None) -> bool:
