@@ -14,13 +14,14 @@ from yolokkn.deploy.half_graph import to_half
 from yolokkn.files import refuse_existing
 from yolokkn.graph import Model, parse_model
 from yolokkn.graph.precision import PRECISIONS, computing_precision
-from yolokkn.runtime.cuda_device import Gpu, find_gpu
+from yolokkn.runtime.cuda_device import find_gpu
 from yolokkn.runtime.engine_build import (
     EngineOptions,
     Progress,
     build_engine,
     check_capabilities,
     make_request,
+    timing_name,
 )
 from yolokkn.runtime.engine_cache import CachedEngine, EngineCache, store
 from yolokkn.runtime.engine_library import Library, find_library
@@ -137,14 +138,12 @@ def export_engine(
     def build() -> Engine:
         nonlocal graph
         graph = turn(content, precision, calibration, name) if is_turned else content
-        learned = timing_name(chosen, gpu)
-        engine, timing = build_engine(
-            graph, request, chosen, options, name=name, on_progress=on_progress,
-            timing_cache=(cache.load_blob(learned) or b"") if learned else b"",
-        )  # fmt: skip
-        if timing and learned:
-            cache.store_blob(learned, timing)
-        return engine
+        return cache.learn(
+            timing_name(chosen, gpu),
+            lambda timing: build_engine(
+                graph, request, chosen, options, name=name, timing_cache=timing, on_progress=on_progress
+            ),
+        )
 
     found: CachedEngine = cache.get_or_build(request, name, build, say=say)
     store(found.engine, path)
@@ -200,11 +199,6 @@ def choose_library(name: str | None, options: EngineOptions) -> Library:
     if name is None and options.capabilities:
         name = "tensorrt_rtx"  # the one that builds ahead of time
     return find_library(name)
-
-
-def timing_name(library: Library, gpu: Gpu | None) -> str:
-    """Return under which name TensorRT's measurements are kept; "" for TensorRT-RTX, which has none."""
-    return f"timing-{library.version}-{gpu.capability}" if gpu is not None else ""
 
 
 def calibrate_on(

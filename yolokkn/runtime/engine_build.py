@@ -13,6 +13,7 @@ from typing import Any
 from yolokkn._version import __version__
 from yolokkn.errors import DeviceError, ModelError, printable
 from yolokkn.graph import check_limits, parse_model
+from yolokkn.runtime.cuda_device import Gpu
 from yolokkn.runtime.engine_library import Library, reason_of
 from yolokkn.runtime.engine_manifest import Engine, EngineRequest, Profile, seal
 
@@ -73,6 +74,11 @@ def check_capabilities(library: Library, capabilities: tuple[str, ...]) -> None:
             raise ValueError(
                 f"capabilities: {library.title} {library.version} offers {', '.join(offered)}, got {one!r}"
             )
+
+
+def timing_name(library: Library, gpu: Gpu | None) -> str:
+    """Return under which name TensorRT's measurements on a GPU are kept; "" for TensorRT-RTX, which has none."""
+    return f"timing-{library.version}-{gpu.capability}" if gpu is not None and library.name == "tensorrt" else ""
 
 
 def make_request(

@@ -141,6 +141,13 @@ class EngineCache:
             return "there is none of this model yet"
         return "; ".join(nearest[2])
 
+    def learn(self, name: str, build: Callable[[bytes], tuple[Engine, bytes]]) -> Engine:
+        """Build with what earlier builds learned, and keep what this one adds; with an empty name nothing is kept."""
+        engine, learned = build((self.load_blob(name) or b"") if name else b"")
+        if learned and name:
+            self.store_blob(name, learned)
+        return engine
+
     def load_blob(self, name: str) -> bytes | None:
         """Return what `store_blob` kept under this name; None where it is missing or damaged."""
         try:

@@ -42,8 +42,7 @@ def engine_profiles(
             _check_order(f"imgsz: {name}", (sides[0], sides[1], sides[2]), _MAX_SIDE)
     facts = read_facts(model.metadata)
     stride = facts.stride or _DEFAULT_STRIDE
-    best = facts.input_hw or (_DEFAULT_SIDE, _DEFAULT_SIDE)
-    best = largest or best
+    best = largest or facts.input_hw or (_DEFAULT_SIDE, _DEFAULT_SIDE)
     asked = imgsz or ((stride, stride), best, best)
     profiles = {}
     for spec in model.inputs:

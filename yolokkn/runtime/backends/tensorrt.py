@@ -21,7 +21,7 @@ from yolokkn.runtime.backends.base import Backend
 from yolokkn.runtime.backends.tensorrt_kernels import Kernels
 from yolokkn.runtime.backends.tensorrt_lane import Lane
 from yolokkn.runtime.cuda_device import Gpu, find_gpu, use_gpu
-from yolokkn.runtime.engine_build import EngineOptions, build_engine, make_request
+from yolokkn.runtime.engine_build import EngineOptions, build_engine, make_request, timing_name
 from yolokkn.runtime.engine_cache import CachedEngine, EngineCache
 from yolokkn.runtime.engine_library import Library, find_library, reason_of
 from yolokkn.runtime.engine_manifest import (
@@ -113,14 +113,13 @@ class TensorRtBackend(Backend):
         def build() -> Engine:
             if precision == "fp32":
                 say(f"{self._name}: as the file is, in float32; yolokkn export --format engine writes float16 engines")
-            learned = f"timing-{library.version}-{self.gpu.capability}"
-            engine, timing = build_engine(
-                content, request, library, options, name=self._name, timing_cache=self._cache.load_blob(learned) or b"",
-                on_progress=_stop_with_the_process,
+            return self._cache.learn(
+                timing_name(library, self.gpu),
+                lambda timing: build_engine(
+                    content, request, library, options, name=self._name, timing_cache=timing,
+                    on_progress=_stop_with_the_process,
+                ),
             )  # fmt: skip
-            if timing:
-                self._cache.store_blob(learned, timing)
-            return engine
 
         return self._cache.get_or_build(request, self._name, build, say=lambda text: say(f"{self._name}: {text}"))
 
