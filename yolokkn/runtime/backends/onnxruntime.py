@@ -72,17 +72,10 @@ class OnnxRuntimeBackend(Backend):
         self._output_names = [spec.name for spec in self.outputs]
 
     def _open_session(self, num_requests: int) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.inter_op_num_threads = 1
-        options.intra_op_num_threads = max((self.threads or available_cores()) // num_requests, 1)
-        if not self._optimize:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        threads = max((self.threads or available_cores()) // num_requests, 1)
         self._num_requests = num_requests
         try:
-            self._session = ort.InferenceSession(self._content, options, providers=_PROVIDERS[self._device])
+            self._session = _session(self._content, threads, self._device, self._optimize)
         except Exception as error:
             raise ModelError(f"{self._name}: ONNX Runtime cannot load it: {_first_line(error)}") from error
 
@@ -112,20 +105,25 @@ class OnnxRuntimeBackend(Backend):
             raise ModelError(f"{self._name}: ONNX Runtime cannot run it: {_first_line(error)}") from error
 
 
+def _session(content: bytes, threads: int, device: str, optimize: bool) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.inter_op_num_threads, options.intra_op_num_threads = 1, threads
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(content, options, providers=_PROVIDERS[device])
+
+
 def check_by_session(content: bytes, name: str) -> None:
     """Let ONNX Runtime read a model for another library that does not survive every file; tens of milliseconds.
 
     Raises:
         ModelError: ONNX Runtime refuses it: an operator is unknown, or its inputs are not those that it takes.
     """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        ort.InferenceSession(content, options, providers=_PROVIDERS["cpu"])
+        _session(content, 1, "cpu", optimize=False)
     except Exception as error:
         raise ModelError(f"{name}: ONNX Runtime cannot read it: {_first_line(error)}") from error
 
