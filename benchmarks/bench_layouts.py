@@ -17,7 +17,8 @@ import torch
 
 import yolokkn
 from yolokkn.deploy import build_onnx, load_network, network_model, to_half
-from yolokkn.models.deployable import EXPORT_LAYOUTS, Deployable
+from yolokkn.layouts import EXPORT_LAYOUTS
+from yolokkn.models.deployable import Deployable
 from yolokkn.types import Detections
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from yolokkn.files import write_atomically
+from yolokkn.files import refuse_existing, write_atomically
 
 
 def test_pieces_and_text(tmp_path):
@@ -47,3 +47,11 @@ def test_leftovers_of_the_dead_go_and_no_others(tmp_path):
             os.utime(tmp_path / name, (1e9, 1e9))
     write_atomically(tmp_path / "a", b"whole")
     assert set(os.listdir(tmp_path)) == {"a", *names.values()} - {names["gone"]}
+
+
+@pytest.mark.skipif(
+    not os.path.isdir("/proc/self"), reason="there is no /proc, where no permission helps to make a file"
+)
+def test_a_place_where_nothing_can_be_made_is_found_before_the_work():
+    with pytest.raises(OSError, match=r"cannot be made: .*/proc/self/result\.json"):
+        refuse_existing("/proc/self/result.json", overwrite=False)

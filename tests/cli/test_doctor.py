@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_it_says_what_is_there_and_that_all_agree(files, capsys):
         "yolokkn   ", "kernels for ", "python    ", "machine   ", "packages  numpy ", "onnxruntime ",
         "model     good.onnx (somebody), fp32: no float16 weights, nothing quantized",
         "layout    v8: the metadata says task detect", "picture   64 x 64; letterbox, padded with 114, RGB, 0 to 1",
-        "backends  onnxruntime, 1 threads", "street.png, 96 x 48: 4 detections with scores above 0.25",
+        "backends  onnxruntime, 1 thread\n", "street.png, 96 x 48: 4 detections with scores above 0.25",
         "onnxruntime agrees with NumPy around ONNX Runtime without optimisations, within the tolerances of fp32",
     ):  # fmt: skip
         assert said in out, said
@@ -157,7 +158,38 @@ def test_the_readme_and_the_help_show_the_table_of_tolerances(capsys):
 def test_the_script_is_the_verb(files):
     done = subprocess.run(
         [sys.executable, str(ROOT / "export" / "check_parity.py"), str(files / "good.onnx"), str(files / "street.png")],
-        capture_output=True, text=True, cwd=ROOT, check=False,
+        capture_output=True, text=True, cwd=ROOT, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "onnxruntime" in done.stdout and "agree" in done.stdout
+
+
+def test_an_explicit_threshold_is_kept(files, capsys):
+    argv = (files / "good.onnx", files / "street.png", "--backend", "onnxruntime", "--conf")
+    assert run(*argv, "0.75") == 0
+    assert "2 detections with scores above 0.75\n" in capsys.readouterr().out
+    assert run(files / "good.onnx", files / "street.png", "--backend", "onnxruntime") == 0
+    assert "4 detections with scores above 0.25\n" in capsys.readouterr().out
+
+
+def test_an_int8_file_that_lost_most_classes_never_agrees(tmp_path, shared_data, capsys):
+    """Most of what it lost lies near the lowered threshold, which a wide tolerance would explain."""
+    pytest.importorskip("onnx")
+    from yolokkn.deploy import calibration_feeds, quantize_int8
+    from yolokkn.graph import read_model
+    from yolokkn.runtime.load import load
+
+    original, pictures = shared_data / "weights/yolox/yolox_nano.onnx", shared_data / "coco/val2017"
+    model = read_model(original)
+    for tensor in model.graph.initializer:
+        if tensor.dims[:1] == [80] and len(tensor.dims) == 4:
+            tensor.raw_data = tensor.raw_data[: 17 * len(tensor.raw_data) // 80].ljust(len(tensor.raw_data), b"\0")
+    broken = model.to_bytes()
+    feeds = list(calibration_feeds(load(broken, threads=1), str(shared_data / "coco/train2017"), 8))
+    (tmp_path / "bad.onnx").write_bytes(quantize_int8(broken, feeds, target="cpu"))
+    for name in ("000000229358", "000000051712", "000000336587"):
+        code = run(tmp_path / "bad.onnx", pictures / f"{name}.jpg", "--reference", original, "--backend", "onnxruntime",
+                   "--json", tmp_path / f"{name}.json")  # fmt: skip
+        out = capsys.readouterr().out
+        assert code == 1 and " agree" not in out and ("DIFFERS" in out or "was NOT judged: " in out), out
+        assert json.loads((tmp_path / f"{name}.json").read_text())["agrees"] is not True

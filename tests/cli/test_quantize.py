@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import yolokkn
-from tests.deploy.networks import HW, PICTURE, fitted, save
+from tests.deploy.networks import HW, fitted, label_pictures, save
 from yolokkn.cli import main
 from yolokkn.deploy import export_onnx
 from yolokkn.graph import read_model
@@ -26,28 +26,17 @@ def place(tmp_path_factory):
     export_onnx(network, folder / "net.onnx")
     save(network, folder / "net.safetensors")
     generator = np.random.default_rng(5)
-    images, annotations = [], []
-    for name in ("photos", "data/val2017", "data/annotations"):
-        (folder / name).mkdir(parents=True)
+    (folder / "photos").mkdir()
     for i in range(4):
         cv2.imwrite(str(folder / "photos" / f"{i}.png"), generator.integers(0, 255, (90, 120, 3), np.uint8))
-    model = yolokkn.load(folder / "net.onnx", score_threshold=0.02, max_detections=5)
-    for i in range(2):
-        picture = np.ascontiguousarray(np.roll(PICTURE, 11 * i, 0))
-        cv2.imwrite(str(folder / "data/val2017" / f"{i}.png"), picture)
-        images.append({"id": i + 1, "file_name": f"{i}.png", "height": 90, "width": 120})
-        for box, class_id in zip(model(picture).boxes.tolist(), model(picture).class_ids.tolist(), strict=True):
-            x, y, width, height = box[0], box[1], box[2] - box[0], box[3] - box[1]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1, "image_id": i + 1, "category_id": class_id + 1, "iscrowd": 0,
-                    "bbox": [x, y, width, height], "area": width * height,
-                }
-            )  # fmt: skip
-    categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "data/annotations/instances_val2017.json").write_text(json.dumps(content))
+    label_pictures(folder / "data", yolokkn.load(folder / "net.onnx", score_threshold=0.02, max_detections=5))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def there(place, monkeypatch):
+    """Results go where the command is run."""
+    monkeypatch.chdir(place)
 
 
 def run(place, *argv):
@@ -58,11 +47,13 @@ def test_int8_is_written_measured_and_explained(place, capsys):
     assert run(place, "model=@net.onnx", "images=@photos", "data=@data", "threads=1", "quiet=true") == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
-    assert lines[0].startswith(f"{place}/net-int8.onnx: int8, ") and "(before: 5.40 MB)" in lines[0]
-    assert lines[1] == "46 layers in int8, 3 left in float32"
-    assert lines[2].startswith("  3: a last layer before the outputs: ")
-    assert re.match(r"AP 0.99\d\d -> [01]\.\d{4} \([+-]", lines[3]) and "bbox on 2 pictures, onnxruntime" in lines[3]
-    assert lines[4] == "the network alone, both in turn:" and lines[5].startswith("  onnxruntime: ")
+    assert lines[0].startswith("net-int8.onnx: int8, ") and "(before: 5.40 MB)" in lines[0]
+    assert lines[1] == "calibrated on 4 pictures"
+    assert lines[2] == "46 layers in int8, 3 left in float32"
+    assert lines[3].startswith("  3: a last layer before the outputs: ")
+    assert re.match(r"AP 0.99\d\d -> [01]\.\d{4} \([+-]", lines[4]) and "bbox on 2 pictures, onnxruntime" in lines[4]
+    assert re.match(r"the difference of AP lies within [+-]0\.\d{4} and [+-]0\.\d{4} with 95%", lines[5])
+    assert lines[6] == "the network alone, both in turn:" and lines[7].startswith("  onnxruntime: ")
     kinds = {node.op_type for node in read_model(place / "net-int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     assert main(["predict", f"model={place}/net-int8.onnx", f"source={place}/photos", "conf=0.02", "quiet=true"]) == 0
@@ -123,6 +114,19 @@ def test_an_int8_model_is_not_quantised_again(place, capsys):
     assert run(place, "model=@once.onnx", "images=@photos", "save=@twice.onnx") == 1
     assert "must be a float32 model, got an int8 one" in capsys.readouterr().err
     assert run(place, "model=@once.onnx", "precision=fp16", "save=@twice.onnx") == 1
+
+
+def test_few_and_empty_pictures_are_warned_of(place, capsys):
+    (place / "black").mkdir()
+    cv2.imwrite(str(place / "black" / "0.png"), np.zeros((90, 120, 3), np.uint8))
+    cv2.imwrite(str(place / "black" / "1.png"), np.full((90, 120, 3), (200, 30, 90), np.uint8))
+    for folder, num_images, flat in (("black", 2, 2), ("photos", 3, 0)):
+        words = ("model=@net.onnx", f"images=@{folder}", f"save=@{folder}.onnx", "speed=false", "num_images=3")
+        assert run(place, *words) == 0
+        out, error = capsys.readouterr()
+        assert ("calibrated on 3 of 4 pictures" if folder == "photos" else "calibrated on 2 pictures") in out
+        assert f"warning: {num_images} pictures are few to calibrate on: 32 or more" in error
+        assert (f"{flat} of the {num_images} pictures hardly vary" in error) == bool(flat)
 
 
 def test_measuring_on_the_pictures_of_the_calibration_is_remarked(place, capsys):

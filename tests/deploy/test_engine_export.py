@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from functools import cache
@@ -15,8 +16,8 @@ import pytest
 from tests.deploy.networks import CASES, HW, fitted, save
 from tests.models.conftest import TINY, tiny
 from yolokkn.cli import main
-from yolokkn.deploy import build_onnx
-from yolokkn.deploy.engine_export import calibrate_on, check_precision, export_engine
+from yolokkn.deploy import build_onnx, quantize_int8
+from yolokkn.deploy.engine_export import calibrate_on, check_precision, export_engine, refuse_cpu_int8
 from yolokkn.errors import ModelError
 from yolokkn.graph import parse_model, read_model
 from yolokkn.runtime.engine_build import EngineOptions
@@ -111,7 +112,9 @@ def test_free_sizes_become_profiles(own_cache, tmp_path):
     other = export_engine(
         content, tmp_path / "b.engine", name="a.onnx", options=AHEAD, cache=own_cache, precision="fp32"
     )
-    assert other.reason.startswith("sizes: images 1x3x64x64:4x3x96x128:8x3x128x128 -> images 1x3x32x32:1x3x96x128:")
+    assert other.reason.startswith(
+        "the sizes were images 1x3x64x64:4x3x96x128:8x3x128x128, now images 1x3x32x32:1x3x96x128:"
+    )
 
 
 def test_what_is_not_written(own_cache, tmp_path):
@@ -175,6 +178,40 @@ def test_int8_is_calibrated_and_its_pictures_are_part_of_the_key(own_cache, tmp_
     assert not report.is_hit and report.reason == "the calibration's pictures changed"
 
 
+def test_an_int8_engine_says_its_calibration_its_layers_and_its_size(own_cache, tmp_path, photos, capsys):
+    (tmp_path / "net.onnx").write_bytes(exported("yolovkkn2-p", "detect"))
+    words = (
+        "--format",
+        "engine",
+        "--precision",
+        "int8",
+        "--images",
+        photos,
+        "--save",
+        tmp_path / "net.engine",
+        "--quiet",
+    )
+    code, out, err = run(capsys, tmp_path / "net.onnx", *words)
+    num_images = len(list(photos.iterdir()))
+    assert code == 0 and f"calibrated on {num_images} pictures" in out and "pictures are few to calibrate on" in err
+    assert re.search(r"\d+ layers in int8, \d+ left in float32\n  \d+: a last layer before the outputs: ", out)
+    sizes = re.search(r"([\d.]+) MB \(the ONNX file: ([\d.]+) MB\)(; it is LARGER)?", out)
+    assert (float(sizes[1]) > float(sizes[2])) == bool(sizes[3])
+
+
+def test_int8_for_cpus_is_refused_with_the_way_out(own_cache, tmp_path, photos):
+    content = exported("yolovkkn2-p", "detect")
+    feeds = list(calibrate_on(content, photos).feeds())
+    with pytest.raises(
+        ModelError, match=r"is quantised for CPUs .* quantize with --target tensorrt, or give the float32"
+    ):
+        export_engine(
+            quantize_int8(content, feeds, target="cpu"), tmp_path / "a.engine", name="a.onnx", precision="int8",
+            cache=own_cache,
+        )  # fmt: skip
+    refuse_cpu_int8(parse_model(quantize_int8(content, feeds, target="tensorrt")))
+
+
 def test_calibration_runs_at_the_size_of_the_engine(photos):
     content = exported("yolovkkn2-p", "detect", dynamic_hw=True)
     own, small = calibrate_on(content, photos), calibrate_on(content, photos, imgsz=(64, 64))
@@ -187,7 +224,7 @@ def test_another_way_of_turning_the_graph_is_another_engine(own_cache, tmp_path,
     content, path = exported("yolovkkn2-p", "detect"), tmp_path / "a.engine"
     options = {"name": "a.onnx", "options": AHEAD, "cache": own_cache, "overwrite": True}
     export_engine(content, path, precision="fp16", **options)
-    monkeypatch.setattr("yolokkn.deploy.engine_export.TURN_REVISION", 2)
+    monkeypatch.setattr("yolokkn.deploy.engine_export.TURNED_BY", "to_half 2")
     assert not export_engine(content, path, precision="fp16", **options).is_hit
 
 
@@ -197,7 +234,8 @@ def run(capsys, *words):
     return code, out.out, out.err
 
 
-def test_the_command_from_a_checkpoint(own_cache, tmp_path, capsys):
+def test_the_command_from_a_checkpoint(own_cache, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # where the engine goes
     save(fitted("yolovkkn2-p", "detect"), tmp_path / "best.safetensors")
     words = (
         "--model",
@@ -247,7 +285,7 @@ def test_the_script(own_cache, tmp_path):
         (["--optimization-level", "7"], 2, "optimization_level must be 0 to 5, got 7"),
         (["--half"], 2, "--half is for --format onnx"),
         (["--dynamic"], 2, "--dynamic is for checkpoints"),
-        (["--save", "x.plan"], 2, r"path must end in .engine"),
+        (["--save", "x.plan"], 2, r"--save must end in .engine"),
     ],
 )
 def test_wrong_usage(words, code, said, own_cache, tmp_path, capsys):

@@ -12,9 +12,10 @@ from tests.deploy.networks import CASES, HW, PICTURE, fitted
 from tests.deploy.test_deploy import check_same
 from yolokkn.deploy import build_onnx, network_model, onnx_verify
 from yolokkn.errors import ModelError
+from yolokkn.layouts import EXPORT_LAYOUTS
 from yolokkn.models import Deployable
-from yolokkn.models.deployable import EXPORT_LAYOUTS
 from yolokkn.models.finished import EndToEndTable, Suppression
+from yolokkn.runtime.parity_models import open_models
 
 LOW = 0.05
 FAMILIES = ["yolov3", "yolov3-tiny", "yolo-fastest-1.1"]
@@ -53,6 +54,19 @@ def test_every_layout_gives_the_detections_of_the_network(name, task):
 
 
 @pytest.mark.parametrize("layout", EXPORT_LAYOUTS)
+def test_openvino_runs_every_layout_under_the_names_of_the_file(layout):
+    pytest.importorskip("openvino", reason="OpenVINO (extra openvino) is not installed")
+    content, report = build_onnx(
+        fitted("yolovkkn2-p", "detect"), layout=layout, suppression=Suppression(score_threshold=LOW), verify=False
+    )
+    options = {"score_threshold": LOW, "max_detections": 50}
+    model = yolokkn.load(content, backend="openvino", **options)
+    assert [spec.name for spec in model.backend.outputs] == list(report.outputs)
+    check_same(model(PICTURE), yolokkn.load(content, **options)(PICTURE))
+    assert "openvino" in open_models(content, threads=1).models  # what the doctor opens
+
+
+@pytest.mark.parametrize("layout", EXPORT_LAYOUTS)
 def test_any_batch_and_size(layout):
     network = fitted("yolovkkn2-p", "segment-pose" if layout in ("raw", "end2end") else "detect")
     content, report = build_onnx(
@@ -78,6 +92,22 @@ def test_the_shapes_that_a_report_shows():
         "num_dets": (1, 1), "det_boxes": (1, 300, 4), "det_scores": (1, 300), "det_classes": (1, 300),
     }  # fmt: skip
     assert [shape[2:] for shape in shapes["raw"].values()] == [(12, 16), (6, 8), (3, 4)]
+
+
+@pytest.mark.parametrize("layout", EXPORT_LAYOUTS)
+def test_the_report_says_what_a_table_keeps_and_what_was_compared(layout):
+    rule = Suppression(0.2, 0.6, 50)
+    _, report = build_onnx(fitted("yolovkkn2-p", "detect"), layout=layout, suppression=rule, verify=False)
+    lines = report.text().splitlines()
+    if layout in ("end2end", "efficientnms"):
+        assert "scores above 0.2, each with its best class alone, suppressed at IoU above 0.6, at most 50" in lines[-1]
+    elif layout == "deepstream":
+        assert "keeps every anchor with its best class alone" in lines[-1]
+    else:
+        assert lines[-1].startswith("largest difference to the network: ")
+        return
+    assert "AP measured of this file is lower" in lines[-1]
+    assert lines[-2].startswith("largest difference to the network, in the decoded head before the table: ")
 
 
 def test_the_file_says_what_it_suppresses():

@@ -11,10 +11,11 @@ import pytest
 import yolokkn
 from tests.deploy.networks import CASES, HW, fitted
 from yolokkn.deploy import build_onnx, to_half
-from yolokkn.deploy.half_graph import HALF_INPUTS
+from yolokkn.deploy.onnx_check import check_onnx
 from yolokkn.errors import ModelError
 from yolokkn.graph import GraphBuilder, darknet_to_onnx, parse_model
 from yolokkn.graph.dataflow import Dataflow
+from yolokkn.graph.half_graph import HALF_INPUTS
 from yolokkn.graph.head_nodes import find_head
 from yolokkn.runtime.assets import resolve_model
 from yolokkn.runtime.backends import open_backend
@@ -41,6 +42,7 @@ def worst_channel(wanted, got):
 def check_half(content, hw, scale=1.0, tolerance=0.02, backend="onnxruntime"):
     half = to_half(content)
     before, after = parse_model(content), parse_model(half)
+    assert check_onnx(half, "to_half")
     assert (after.metadata, after.opset, after.ir_version) == (before.metadata, before.opset, before.ir_version)
     assert (after.inputs, after.outputs) == (before.inputs, before.outputs)
     assert to_half(half) == half
@@ -222,7 +224,7 @@ def test_packaged_models_detect_the_same(name):
 
 
 def test_no_torch_is_needed():
-    code = "import sys, yolokkn.deploy.half_graph; sys.exit('torch' in sys.modules)"
+    code = "import sys, yolokkn.graph.half_graph; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

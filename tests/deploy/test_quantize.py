@@ -14,11 +14,11 @@ from tests.deploy.test_half_graph import check_tensorrt_reads, graph_of
 from yolokkn.deploy import build_onnx, calibration_feeds, plan_layers, quantize_int8, to_half
 from yolokkn.deploy.accuracy import AccuracyDelta, SpeedRatio, compare_accuracy, compare_speed
 from yolokkn.errors import MissingDependencyError, ModelError
-from yolokkn.graph import darknet_to_onnx, parse_model
+from yolokkn.graph import darknet_to_onnx, model_cost, parse_model
 from yolokkn.graph.onnx_file import tensor_array
 from yolokkn.runtime.backends import open_backend
 
-pytest.importorskip("onnx", reason="onnx is not installed")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 SQUARE = np.random.default_rng(7).integers(0, 255, (*HW, 3), np.uint8)
 
 
@@ -42,6 +42,10 @@ def agreement(wanted, got):
 def check_int8(content, target, feeds, least=0.95, backends=("onnxruntime",), **options):
     int8 = quantize_int8(content, feeds, target=target, **options)
     before, after = parse_model(content), parse_model(int8)
+    onnx.checker.check_model(int8)
+    hw = next(iter(feeds[0].values())).shape[2:]
+    cost, was = model_cost(after, hw), model_cost(before, hw)
+    assert cost.gflops == was.gflops is not None and cost.parameters == was.parameters, (cost, was)
     assert after.metadata == before.metadata and after.producer == before.producer
     assert (after.inputs, after.outputs) == (before.inputs, before.outputs)
     assert after.opset == max(before.opset, 13) and after.ir_version <= 10
@@ -198,9 +202,13 @@ def test_both_are_timed_on_every_backend_that_is_installed():
 
 
 def test_what_people_read_says_when_nothing_is_gained():
-    assert (
-        SpeedRatio("onnxruntime", 10.0, 12.0, 0.83).text().endswith("0.83 times as fast; it is NOT faster on this CPU")
-    )
-    assert SpeedRatio("openvino", 10.0, 5.0, 2.0).text() == "openvino: 10.0 ms -> 5.0 ms, 2.00 times as fast"
+    slower = SpeedRatio("onnxruntime", 10.0, 12.0).text()
+    assert slower.endswith("10.0 ms -> 12.0 ms, 0.83 times as fast; it is NOT faster on this CPU")
+    assert SpeedRatio("openvino", 10.0, 5.0).text() == "openvino: 10.0 ms -> 5.000 ms, 2.00 times as fast"
+    equal = SpeedRatio("onnxruntime", 79.1, 80.1, (0.95, 1.06)).text()
+    assert "0.99 times as fast (half of the pairs: 0.95 to 1.06); no difference that this measurement can tell" in equal
+    assert "NOT" not in equal and "1.08 times as fast" in SpeedRatio("openvino", 79.8, 74.2).text()
+    text = AccuracyDelta("bbox", 206, "onnxruntime", 0.29164, 0.29106, 0.17756, 0.17764).text()
+    assert text.startswith("AP 0.2916 -> 0.2911 (-0.0005), AP50 0.1776 -> 0.1776 (+0.0000): bbox")
     text = AccuracyDelta("bbox", 206, "onnxruntime", 0.2918, 0.2887, 0.4569, 0.4504).text()
     assert text.startswith("AP 0.2918 -> 0.2887 (-0.0031), AP50 0.4569 -> 0.4504 (-0.0065): bbox on 206 pictures")

@@ -11,6 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from yolokkn.graph import model_cost, parse_model, read_model
+from yolokkn.graph.dataflow import topological_order
+from yolokkn.graph.onnx_rewrite import sort_nodes
 from yolokkn.graph.shapes import infer_shapes
 
 LIGHT = sorted((Path(onnx.__file__).parent / "backend" / "test" / "data" / "light").glob("*.onnx"))
@@ -100,6 +102,50 @@ def test_a_batch_counts_once():
     node = helper.make_node("Conv", ["x", "w"], ["y"])
     costs = [model_cost(build([node], {"x": (n, 3, 8, 8)}, {"w": floats(4, 3, 3, 3)})) for n in (1, 8, "batch")]
     assert costs[0] == costs[1] == costs[2]
+
+
+def quantised(nodes_reversed=False):
+    """A convolution of int8 weights and an int32 bias behind DequantizeLinear, the nodes in order or not."""
+    arrays = {
+        "xs": np.float32(0.1), "xz": np.uint8(3), "w": np.ones((4, 3, 3, 3), np.int8), "ws": floats(4),
+        "wz": np.zeros(4, np.int8), "b": np.ones(4, np.int32), "bs": floats(4),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "xs", "xz"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
+        helper.make_node("DequantizeLinear", ["b", "bs"], ["bd"], axis=0),
+        helper.make_node("Conv", ["xd", "wd", "bd"], ["y"]),
+    ]
+    return build(nodes[::-1] if nodes_reversed else nodes, {"x": (1, 3, 8, 8)}, arrays)
+
+
+@pytest.mark.parametrize("nodes_reversed", [False, True])
+def test_quantised_graphs_cost_what_their_originals_do_in_whatever_order(nodes_reversed):
+    cost = model_cost(quantised(nodes_reversed))
+    assert cost.parameters == 4 * 27 + 4 and cost.gflops == 2 * 4 * 27 * 36 / 1e9
+
+
+def test_nodes_are_sorted_and_a_circle_is_left():
+    model = quantised(nodes_reversed=True)
+    model.graph.output[0].type.tensor_type.shape.dim.add(dim_value=1)
+    with pytest.raises(onnx.checker.ValidationError, match="topologically sorted"):
+        onnx.checker.check_model(model.to_bytes())
+    sort_nodes(model)
+    onnx.checker.check_model(model.to_bytes())
+    assert topological_order(model.graph.node) == list(range(5))
+    circle = [helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Relu", ["b"], ["a"])]
+    assert topological_order([*circle, helper.make_node("Relu", ["x"], ["y"])]) == [2, 0, 1]
+
+
+def test_a_branch_follows_what_it_takes_from_outside():
+    y = helper.make_tensor_value_info("b", TensorProto.FLOAT, None)
+    branch = helper.make_graph([helper.make_node("Relu", ["late"], ["b"])], "b", [], [y])
+    nodes = [
+        helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch),
+        helper.make_node("Relu", ["x"], ["late"]),
+    ]
+    assert topological_order(nodes) == [1, 0]
 
 
 def test_products_inside_a_branch_are_not_forgotten():

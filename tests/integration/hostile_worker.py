@@ -19,7 +19,7 @@ import numpy as np
 
 PARTS = {
     "engine": "yolokkn.runtime.engine_build",
-    "to_half": "yolokkn.deploy.half_graph",
+    "to_half": "yolokkn.graph.half_graph",
     "quantize_int8": "yolokkn.deploy.quantize",
 }
 MEMORY = 3 << 30

@@ -10,8 +10,13 @@ from typing import Any
 
 from yolokkn.cli import export_engine
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, positive, run_verb
+from yolokkn.cli.export_engine import DEFAULT_OPSET
 from yolokkn.cli.model_options import import_deploy
+from yolokkn.cli.places import default_place, files_read, require_suffix
+from yolokkn.errors import did_you_mean
 from yolokkn.files import refuse_existing
+from yolokkn.layouts import EXPORT_LAYOUTS
+from yolokkn.runtime.backends import ENGINE_SUFFIXES
 
 EXAMPLES = """examples:
   yolokkn export --model best.safetensors --save best.onnx
@@ -35,7 +40,12 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("path", nargs="?", metavar="CHECKPOINT", help="the same as --model")
     parser.add_argument("--model", metavar="FILE", help="a .safetensors checkpoint; for an engine an .onnx file, too")
-    parser.add_argument("--save", "--out", metavar="FILE", help="the file to write; by default beside the model")
+    parser.add_argument(
+        "--save",
+        "--out",
+        metavar="FILE",
+        help="the .onnx or .engine file to write; by default MODEL.onnx or MODEL.engine in the current folder",
+    )
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="what to write (default onnx)")
     parser.add_argument(
         "--imgsz",
@@ -51,13 +61,16 @@ def main(argv: Sequence[str]) -> int:
         "--dynamic", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="leave height and width free"
     )
     parser.add_argument(
-        "--layout", choices=("raw", "decoded", "end2end", "efficientnms", "deepstream"),
-        help="what the file gives: raw maps that yolokkn's kernels decode, the smallest graph (default for detection with "
-        "anchors); decoded as readers of YOLOv8's files expect (default else); end2end: finished boxes, suppressed inside; "
-        "efficientnms, deepstream: as those take them, boxes alone",
+        "--layout", metavar="NAME",
+        help=f"of a checkpoint ({', '.join(EXPORT_LAYOUTS)}): what the file gives: raw maps that yolokkn's kernels decode, the "
+        "smallest graph (default for detection with anchors); decoded as readers of YOLOv8's files expect (default else); "
+        "end2end: finished boxes, suppressed inside; efficientnms, deepstream: as those take them, boxes alone. Of an .onnx "
+        "file that becomes an engine: what its outputs mean, where it does not say; the engine says it then",
     )  # fmt: skip
     add_suppression(parser)
-    parser.add_argument("--opset", type=positive, default=17, metavar="N", help="version of the operators, 11 to 18")
+    parser.add_argument(
+        "--opset", type=positive, metavar="N", help=f"version of the operators, 11 to 18 (default {DEFAULT_OPSET})"
+    )
     parser.add_argument(
         "--half", type=flag, nargs="?", const=True, default=False, metavar="BOOL",
         help="store the weights as float16, compute in float32: half the file",
@@ -78,10 +91,19 @@ def add_suppression(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-det", type=positive, metavar="N", help=f"rows of the table {inside} (default 300)")
 
 
+def is_checkpoint(model: str) -> bool:
+    """Tell whether a model's name is that of a checkpoint."""
+    return model.lower().endswith(".safetensors")
+
+
 def suppression_of(args: argparse.Namespace) -> Any:
-    """Return what the graph shall keep; ValueError where the layout suppresses nothing."""
+    """Return what a checkpoint's graph shall keep, None for other models; ValueError where nothing is suppressed."""
     values = {"score_threshold": args.conf, "iou_threshold": args.iou, "max_detections": args.max_det}
     asked = {key: value for key, value in values.items() if value is not None}
+    if args.format == "engine" and not is_checkpoint(args.model or args.path):
+        if asked:
+            raise ValueError("--conf, --iou and --max-det are for checkpoints; an .onnx file keeps what it keeps")
+        return None
     if asked and args.layout not in ("end2end", "efficientnms"):
         raise ValueError(
             "--conf, --iou and --max-det are of --layout end2end and efficientnms: other files keep every box"
@@ -96,11 +118,18 @@ def run(args: argparse.Namespace) -> int:
     model = args.model or args.path
     if not model:
         raise ValueError("--model FILE must be given")
-    path = Path(args.save) if args.save else Path(model).with_suffix(f".{args.format}")
+    if args.layout not in (None, *EXPORT_LAYOUTS) and (args.format == "onnx" or is_checkpoint(model)):
+        raise ValueError(
+            f"--layout must be one of {', '.join(EXPORT_LAYOUTS)}, got {args.layout!r}{did_you_mean(args.layout, EXPORT_LAYOUTS)}"
+        )
+    path = Path(args.save) if args.save else default_place(model, f".{args.format}")
+    if args.format == "onnx" and (not is_checkpoint(model) or path.suffix.lower() in ENGINE_SUFFIXES):
+        raise ValueError(_what_to_do(model, path))
+    require_suffix(path, f".{args.format}")
     if args.format == "engine":
         return export_engine.run(args, path, suppression_of(args))
     export_engine.refuse_engine_options(args)
-    refuse_existing(path, args.overwrite)
+    refuse_existing(path, args.overwrite, files_read(args))
     deploy = import_deploy(model)
     network, checkpoint = deploy.load_network(Path(model))
     report = deploy.export_onnx(
@@ -109,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         imgsz=(args.imgsz, args.imgsz) if isinstance(args.imgsz, int) else args.imgsz,
         batch=None if args.batch == "free" else args.batch or 1,
         dynamic_hw=args.dynamic,
-        opset=args.opset,
+        opset=args.opset or DEFAULT_OPSET,
         half=args.half,
         layout=args.layout,
         suppression=suppression_of(args),
@@ -118,6 +147,18 @@ def run(args: argparse.Namespace) -> int:
     )
     print(report.text())
     return EXIT_OK
+
+
+def _what_to_do(model: str, path: Path) -> str:
+    """Say how to come to what was probably meant, where it is not a checkpoint that becomes an ONNX file."""
+    if path.suffix.lower() in ENGINE_SUFFIXES:
+        return f"--save {path} is an engine's name; say --format engine"
+    if Path(model).suffix.lower() in (".pt", ".pth"):
+        return f"--model must be a .safetensors checkpoint, got {model}; pickled checkpoints are not read"
+    return (
+        f"--model must be a .safetensors checkpoint to become an ONNX file, got {model}; for an engine say --format engine, for "
+        "another precision: yolokkn quantize"
+    )
 
 
 def summary_of(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,14 +10,19 @@ from typing import Any
 
 from yolokkn.cli.arguments import EXIT_OK, flag, positive, size
 from yolokkn.cli.model_options import import_deploy
-from yolokkn.cli.progress import phases, progress
+from yolokkn.cli.places import files_read
+from yolokkn.cli.progress import phases
 from yolokkn.cli.quantize import read_content
 from yolokkn.evaluation.coco import CocoDataset
 from yolokkn.files import refuse_existing
 from yolokkn.graph import parse_model
+from yolokkn.runtime.cuda_device import gpu_index
 from yolokkn.runtime.engine_build import EngineOptions
 from yolokkn.runtime.engine_library import LIBRARIES
-from yolokkn.runtime.evaluate import find_coco_files
+from yolokkn.runtime.engine_manifest import manifest_path
+from yolokkn.runtime.engine_profiles import engine_profiles
+from yolokkn.runtime.evaluate import find_coco_files, map_model_classes
+from yolokkn.runtime.load import load
 
 Sizes = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 _OPTIONS = (
@@ -30,7 +35,9 @@ _OPTIONS = (
     "images",
     "data",
     "split",
+    "device",
 )
+DEFAULT_OPSET = 17  # of what a checkpoint is exported with
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +48,9 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         choices=("fp32", "fp16", "int8"),
         help="what the graph computes in (default fp16); int8 wants --images",
     )
-    group.add_argument("--library", choices=tuple(LIBRARIES), help="who builds; by default what is installed")
+    group.add_argument(
+        "--library", choices=tuple(LIBRARIES), help="who builds; by default what is installed and starts"
+    )
     group.add_argument(
         "--compute-capability", type=capabilities, metavar="SM86,...",
         help="build ahead of time for these GPUs, without one (TensorRT-RTX); by default for those that the library takes",
@@ -52,7 +61,16 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         "--tf32", type=flag, nargs="?", const=True, metavar="BOOL", help="let float32 layers be computed in TF32"
     )
     group.add_argument("--images", metavar="DIR", help="int8: real pictures to calibrate on")
-    group.add_argument("--data", metavar="DIR", help="labelled pictures (COCO): measure what the precision costs")
+    group.add_argument(
+        "--data", metavar="DIR",
+        help="labelled pictures (COCO): measure what the precision costs, with the engine itself where there is its GPU, else "
+        "with its graph on the CPU",
+    )  # fmt: skip
+    group.add_argument(
+        "--device",
+        metavar="cuda:N",
+        help="the GPU that TensorRT builds for, and that runs the engine for --data (default cuda)",
+    )
     group.add_argument("--split", metavar="NAME", help="which part of --data (default val2017)")
     group.add_argument(
         "--quiet", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="print the report only"
@@ -102,21 +120,42 @@ def refuse_engine_options(args: argparse.Namespace) -> None:
         raise ValueError(f"--{given[0].replace('_', '-')} is for --format engine")
 
 
+def refuse_unused(args: argparse.Namespace, model: Path, precision: str) -> None:
+    """Raise ValueError for an option that would change nothing."""
+    is_checkpoint = model.suffix.lower() == ".safetensors"
+    wrong = {
+        "--half is for --format onnx; engines take --precision fp16": args.half,
+        f"--images is for --precision int8, got {precision}": args.images and precision != "int8",
+        "--split is of --data, which is not given": args.split and not args.data,
+        "--dynamic is for checkpoints; an .onnx file has its sizes free or not": args.dynamic and not is_checkpoint,
+        "--opset is for checkpoints; an .onnx file has its own": args.opset and not is_checkpoint,
+    }
+    for text, is_given in wrong.items():
+        if is_given:
+            raise ValueError(text)
+
+
 def run(args: argparse.Namespace, path: Path, suppression: Any) -> int:
     """Build the engine and print the report; `suppression` is what a checkpoint's graph keeps."""
     from yolokkn.deploy.engine_export import calibrate_on, check_precision, export_engine
 
-    model, precision = Path(args.model or args.path), args.precision or "fp16"
-    if args.half:
-        raise ValueError("--half is for --format onnx; engines take --precision fp16")
+    model, precision, device = Path(args.model or args.path), args.precision or "fp16", args.device or "cuda"
+    refuse_unused(args, model, precision)
+    gpu_index(device)
     options = EngineOptions(args.compute_capability or (), args.workspace, args.optimization_level, bool(args.tf32))
     batch, imgsz = _triple(args.batch), _sizes(args.imgsz)
     best = None if imgsz is None else imgsz[1]
-    refuse_existing(path, args.overwrite)  # before pictures are read
+    for written in (path, manifest_path(path)):
+        refuse_existing(written, args.overwrite, files_read(args))  # before pictures are read
     labelled = find_coco_files(args.data, args.split or "val2017", None, None) if args.data else None
     content = onnx_of(model, args, batch, imgsz, suppression)
+    engine_profiles(parse_model(content, model.name), batch=batch, imgsz=imgsz)  # sizes that cannot be
+    if labelled is not None:
+        map_model_classes(load(content, imgsz=best), CocoDataset.load(labelled[0]))
     calibration = calibrate_on(content, args.images, imgsz=best) if precision == "int8" and args.images else None
-    check_precision(parse_model(content, model.name), precision, calibration)
+    if not check_precision(parse_model(content, model.name), precision, calibration) and args.images:
+        raise ValueError(f"--images is to calibrate on, and {model.name} computes in {precision} already")
+    profile = None if args.dynamic and imgsz is not None and imgsz[0] == imgsz[2] else imgsz  # every size up to it
     with phases(args.quiet) as (on_progress, say):
         report = export_engine(
             content,
@@ -124,51 +163,72 @@ def run(args: argparse.Namespace, path: Path, suppression: Any) -> int:
             name=model.name,
             precision=precision,
             batch=batch,
-            imgsz=imgsz,
+            imgsz=profile,
             library=args.library,
             options=options,
             calibration=calibration,
+            device=device,
             overwrite=args.overwrite,
             on_progress=on_progress,
             say=lambda text: say(f"yolokkn export: {text}"),
         )
     print(report.text())
+    if calibration is not None and calibration.seen is not None:
+        say_calibration(content, calibration.seen, model.name)
     if labelled is not None:
-        measure(content, report.graph, precision, calibration, labelled, args, best)
+        measure(content, report, precision, calibration, labelled, args, best)
     return EXIT_OK
+
+
+def say_calibration(content: bytes, seen: Any, name: str) -> None:
+    """Print what int8 was calibrated on, and which layers it leaves in float32."""
+    from yolokkn.deploy.quantize import plan_layers
+
+    print(seen.text())
+    print(plan_layers(content, name=name).text())
+    for warning in seen.warnings():
+        print(f"yolokkn export: warning: {warning}", file=sys.stderr)
 
 
 def measure(
     content: bytes,
-    graph: bytes,
+    report: Any,
     precision: str,
     calibration: Any,
     labelled: tuple[Path, Path],
     args: argparse.Namespace,
     imgsz: tuple[int, int] | None,
 ) -> None:
-    """Print what the precision costs: AP before and after on the same pictures, of the graphs, on the CPU."""
-    from yolokkn.deploy.accuracy import compare_accuracy
-    from yolokkn.deploy.engine_export import check_precision, turn
+    """Print what the precision costs: AP of the model on the CPU and of the engine, or of its graph, on the same pictures."""
+    from yolokkn.cli.accuracy import print_accuracy
+    from yolokkn.deploy.engine_export import check_precision, turn, why_not_here
 
-    annotations, images = labelled
-    if not graph:  # the engine came from the cache
-        is_turned = check_precision(parse_model(content), precision, calibration)
-        graph = turn(content, precision, calibration, "model") if is_turned else content
-    if args.images and Path(args.images).resolve() == images.resolve():
-        print("yolokkn export: --images are the pictures that AP is measured on: take others", file=sys.stderr)
-    with progress(2 * len(CocoDataset.load(annotations).images), args.quiet) as advance:
-        print(compare_accuracy(content, graph, annotations, images, advance=advance, imgsz=imgsz).text())
+    device = args.device or "cuda"
+    problem = why_not_here(report.path, device)
+    after, options = report.path, {"device": device}
+    if problem is not None:
+        print(
+            f"yolokkn export: the AP is that of the graph, run on the CPU; the engine itself was not run: {problem}",
+            file=sys.stderr,
+        )
+        after, options = report.graph, {}
+        if not after:  # the engine came from the cache
+            is_turned = check_precision(parse_model(content), precision, calibration)
+            after = turn(content, precision, calibration, "model") if is_turned else content
+    print_accuracy(
+        content, after, labelled, prog="yolokkn export", calibrated_on=args.images, quiet=args.quiet, imgsz=imgsz,
+        after_options=options,
+    )  # fmt: skip
 
 
 def onnx_of(model: Path, args: argparse.Namespace, batch: Any, imgsz: Sizes | None, suppression: Any) -> bytes:
     """Return a model's ONNX file; a checkpoint is exported in memory, with the sizes free that are to be."""
     if model.suffix.lower() != ".safetensors":
-        if args.dynamic:
-            raise ValueError("--dynamic is for checkpoints; an .onnx file has its sizes free or not")
-        if args.layout:
-            raise ValueError("--layout is for checkpoints; an .onnx file has its layout")
-        return read_content(str(model), None)
+        from yolokkn.deploy.engine_export import state_layout
+
+        content = read_content(str(model), None)
+        best = None if imgsz is None else imgsz[1]
+        return state_layout(content, args.layout, model.name, best) if args.layout else content
     deploy = import_deploy(str(model))
     network, _ = deploy.load_network(model)
     is_free = args.batch == "free" or (batch is not None and batch[0] != batch[2])
@@ -178,7 +238,7 @@ def onnx_of(model: Path, args: argparse.Namespace, batch: Any, imgsz: Sizes | No
         imgsz=None if imgsz is None else imgsz[2],
         batch=None if is_free else (batch or (1, 1, 1))[0],
         dynamic_hw=is_dynamic,
-        opset=args.opset,
+        opset=args.opset or DEFAULT_OPSET,
         layout=args.layout,
         suppression=suppression,
     )

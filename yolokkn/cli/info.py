@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
-from yolokkn.cli.info_engine import describe_engine, engine_as_text
+from yolokkn.cli.info_engine import engine_as_text, engine_as_values
 from yolokkn.cli.model_options import add_model_options, import_deploy, load_model
 from yolokkn.errors import printable
 from yolokkn.layouts import LAYOUTS, UNNAMED_CLASSES, read_facts
 from yolokkn.runtime.assets import DEFAULT_MODEL, EmbeddedModel, embedded_models, resolve_model
 from yolokkn.runtime.backends import ENGINE_SUFFIXES
+from yolokkn.runtime.engine_facts import engine_facts
 from yolokkn.runtime.model import Model
 
 EXAMPLES = """examples:
@@ -49,8 +50,11 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(listed, indent=2) if args.json else embedded_as_text(listed))
         return EXIT_OK
     if Path(args.model).suffix.lower() in ENGINE_SUFFIXES:
-        engine = describe_engine(Path(args.model))
-        print(json.dumps(engine, indent=2) if args.json else engine_as_text(engine))
+        engine = engine_facts(Path(args.model))
+        known = engine_as_values(engine)
+        print(json.dumps(known, indent=2) if args.json else engine_as_text(known))
+        if engine.problem is not None and not engine.is_foreign:
+            raise engine.problem
         return EXIT_OK
     facts = describe(load_model(args), str(resolve_model(args.model)))
     print(json.dumps(facts, indent=2) if args.json else as_text(facts))

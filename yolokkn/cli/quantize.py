@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from yolokkn.cli.accuracy import print_accuracy
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, positive, run_verb, share, words
 from yolokkn.cli.model_options import add_model_options, import_deploy, load_options
+from yolokkn.cli.places import default_place, files_read, require_suffix
 from yolokkn.cli.progress import progress
-from yolokkn.deploy.accuracy import compare_accuracy, compare_speed
-from yolokkn.deploy.half_graph import to_half
+from yolokkn.deploy.accuracy import compare_speed
+from yolokkn.deploy.calibration import CalibrationSeen
+from yolokkn.deploy.onnx_check import check_onnx
 from yolokkn.deploy.quantize import METHODS, TARGETS, calibration_feeds, plan_layers, quantize_int8
 from yolokkn.errors import ModelError
-from yolokkn.evaluation.coco import CocoDataset
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.graph import darknet_to_onnx, read_model
+from yolokkn.graph.half_graph import to_half
 from yolokkn.runtime.assets import resolve_model
 from yolokkn.runtime.evaluate import find_coco_files
 from yolokkn.runtime.load import load
@@ -51,7 +54,9 @@ def main(argv: Sequence[str]) -> int:
         "--precision", choices=("int8", "fp16"), default="int8", help="what to compute in (default int8)"
     )
     parser.add_argument(
-        "--save", metavar="FILE", help="the file to write; by default MODEL-int8.onnx or MODEL-fp16.onnx"
+        "--save",
+        metavar="FILE",
+        help="the .onnx file to write; by default MODEL-int8.onnx or MODEL-fp16.onnx in the current folder",
     )
     parser.add_argument(
         "--target", choices=TARGETS, default="cpu",
@@ -78,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     )
     for name, text in (("overwrite", "replace an existing file"), ("quiet", "no progress bar")):
         parser.add_argument(f"--{name}", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help=text)
-    add_model_options(parser, conf=None)
+    add_model_options(parser, conf=None, precision=False)
     args = parser.parse(argv)
     return run_verb("yolokkn quantize", run, args)
 
@@ -91,16 +96,24 @@ def run(args: argparse.Namespace) -> int:
     if args.precision == "int8" and not args.images:
         raise ValueError("--images SOURCE must be given: int8 is calibrated on real pictures")
     suffix = f"-{args.precision}.onnx"
-    path = Path(args.save) if args.save else _beside(model, suffix)
-    refuse_existing(path, args.overwrite)
+    path = Path(args.save) if args.save else default_place(model, suffix)
+    require_suffix(path, ".onnx")
+    refuse_existing(path, args.overwrite, files_read(args))
     labelled = find_coco_files(args.data, args.split, None, None) if args.data else None
     before = read_content(model, args.imgsz)
     options = load_options(args)
-    after = to_half(before, Path(model).name) if args.precision == "fp16" else _to_int8(before, model, args, options)
+    seen = CalibrationSeen()
+    is_int8 = args.precision == "int8"
+    after = _to_int8(before, model, args, options, seen) if is_int8 else to_half(before, Path(model).name)
+    check_onnx(after, "quantize", before)
     load(after, **options)  # what cannot be run is not written
     write_atomically(path, after)
-    print(f"{path}: {args.precision}, {len(after) / 1e6:.2f} MB (before: {len(before) / 1e6:.2f} MB)")
-    if args.precision == "int8":
+    larger = "; it is LARGER" if len(after) > len(before) else ""
+    print(f"{path}: {args.precision}, {len(after) / 1e6:.2f} MB (before: {len(before) / 1e6:.2f} MB){larger}")
+    if is_int8:
+        print(seen.text())
+        for warning in seen.warnings():
+            print(f"yolokkn quantize: warning: {warning}", file=sys.stderr)
         print(plan_layers(before, protect=args.protect, depthwise=args.depthwise, name=model).text())
     _measure(before, after, labelled, args, options)
     return EXIT_OK
@@ -126,17 +139,13 @@ def read_content(model: str, imgsz: int | tuple[int, int] | None) -> bytes:
     return read_model(path).to_bytes()
 
 
-def _beside(model: str, suffix: str) -> Path:
-    """Return the default name: beside a file, here for a packaged model."""
-    path = Path(model)
-    return path.with_name(path.stem + suffix) if path.exists() else Path(path.name + suffix)
-
-
-def _to_int8(content: bytes, model: str, args: argparse.Namespace, options: dict[str, Any]) -> bytes:
+def _to_int8(
+    content: bytes, model: str, args: argparse.Namespace, options: dict[str, Any], seen: CalibrationSeen
+) -> bytes:
     plan_layers(content, protect=args.protect, depthwise=args.depthwise, name=model)  # refuse before the long work
     loaded = load(content, **options)
     with progress(args.num_images, args.quiet) as advance:
-        feeds = calibration_feeds(loaded, args.images, args.num_images, advance)
+        feeds = calibration_feeds(loaded, args.images, args.num_images, advance, seen)
         return quantize_int8(
             content, feeds, target=args.target, method=args.method, protect=args.protect, depthwise=args.depthwise,
             name=Path(model).name,
@@ -147,14 +156,10 @@ def _measure(
     before: bytes, after: bytes, labelled: tuple[Path, Path] | None, args: argparse.Namespace, options: dict[str, Any]
 ) -> None:
     if labelled is not None:
-        annotations, images = labelled
-        if args.precision == "int8" and Path(args.images).resolve() == images.resolve():
-            print("yolokkn quantize: --images are the pictures that AP is measured on: take others", file=sys.stderr)
-        with progress(2 * len(CocoDataset.load(annotations).images), args.quiet) as advance:
-            delta = compare_accuracy(
-                before, after, annotations, images, iou_threshold=args.iou, advance=advance, **options
-            )
-        print(delta.text())
+        print_accuracy(
+            before, after, labelled, prog="yolokkn quantize", quiet=args.quiet, iou_threshold=args.iou,
+            calibrated_on=args.images if args.precision == "int8" else None, **options,
+        )  # fmt: skip
     if args.speed and args.precision == "int8" and args.target == "tensorrt":
         print("speed: not measured, for what CPUs make of a graph for TensorRT says nothing about it")
     elif args.speed:

@@ -10,6 +10,7 @@ import numpy as np
 
 from yolokkn.errors import ModelError, SourceError
 from yolokkn.graph import parse_model
+from yolokkn.graph.onnx_file import FLOAT
 from yolokkn.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.sources import open_source
@@ -18,6 +19,8 @@ METHODS = ("mse", "minmax", "percentile")
 _BINS = 4096  # of a histogram, half of them below 0
 _SHARES = np.linspace(0.2, 1.0, 81)  # of the largest number: where a range may end
 _PERCENTILE = 0.9999
+ENOUGH_IMAGES = 32  # below which a calibration is said to have few
+_FLAT = 2.0  # grey levels of standard deviation in every channel
 
 
 @dataclass
@@ -104,8 +107,49 @@ def _loss(numbers: np.ndarray, counts: np.ndarray, low: float, high: float, num_
     return float((counts * difference**2).sum())
 
 
+@dataclass
+class CalibrationSeen:
+    """What a calibration was fed with.
+
+    Attributes:
+        num_images: Pictures that were taken.
+        num_offered: Pictures that the source has; None where it does not say.
+        num_flat: Pictures taken that hardly vary: all one value, but for noise.
+    """
+
+    num_images: int = 0
+    num_offered: int | None = None
+    num_flat: int = 0
+
+    def add(self, image: np.ndarray) -> None:
+        """Count a picture, (H, W, 3) uint8."""
+        self.num_images += 1
+        self.num_flat += int(float(image[::4, ::4].std(axis=(0, 1)).max(initial=0)) < _FLAT)
+
+    def text(self) -> str:
+        """Return what was taken as a line for people."""
+        offered = "" if self.num_offered in (None, self.num_images) else f" of {self.num_offered}"
+        return f"calibrated on {self.num_images}{offered} pictures"
+
+    def warnings(self) -> list[str]:
+        """Return what speaks against trusting the ranges that were found."""
+        found = []
+        if self.num_images < ENOUGH_IMAGES:
+            found.append(
+                f"{self.num_images} pictures are few to calibrate on: {ENOUGH_IMAGES} or more, better 100, of the kind that "
+                "the model is for"
+            )
+        if self.num_flat:
+            found.append(f"{self.num_flat} of the {self.num_images} pictures hardly vary: nothing is learned from them")
+        return found
+
+
 def calibration_feeds(
-    model: Model, images: Any, limit: int = 128, advance: Callable[[], None] = lambda: None
+    model: Model,
+    images: Any,
+    limit: int = 128,
+    advance: Callable[[], None] = lambda: None,
+    seen: CalibrationSeen | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield what a network takes for pictures of a source, preprocessed as the runtime does it.
 
@@ -114,6 +158,7 @@ def calibration_feeds(
         images: A folder, pattern, list or video, whatever `yolokkn.predict` reads; better of the kind that the model is for.
         limit: At most so many, spread evenly over the source.
         advance: Called after each picture.
+        seen: Counts what is taken.
 
     Raises:
         SourceError: There is no such source, it holds no pictures, or one cannot be read.
@@ -122,6 +167,8 @@ def calibration_feeds(
     if limit < 1:
         raise ValueError(f"calibration_feeds: limit must be 1 or more, got {limit}")
     source = open_source(images)
+    if seen is not None:
+        seen.num_images, seen.num_offered, seen.num_flat = 0, source.num_frames or None, 0
     paths = getattr(source, "paths", None)
     if paths and len(paths) == source.num_frames and len(paths) > limit:
         source = open_source([paths[i * len(paths) // limit] for i in range(limit)])
@@ -132,6 +179,8 @@ def calibration_feeds(
     with source:
         for frame in source:
             if wanted is None or frame.index in wanted:
+                if seen is not None:
+                    seen.add(frame.image)
                 yield workspace.feeds(frame.image)
                 count += 1
                 advance()
@@ -163,7 +212,7 @@ def collect_histograms(
     inputs = {value.name for value in model.graph.input}
     for value in names:
         if value not in outputs and value not in inputs:
-            model.graph.output.add(name=value).type.tensor_type.elem_type = 1
+            model.graph.output.add(name=value).type.tensor_type.elem_type = FLOAT
     backend = OnnxRuntimeBackend(model.to_bytes())
     histograms = {value: ValueHistogram() for value in names}
     num_fed = 0

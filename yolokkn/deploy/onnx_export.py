@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from yolokkn.deploy.onnx_check import check_onnx
 from yolokkn.deploy.onnx_verify import INPUT, Trace, largest, pictures, run, verify_export
 from yolokkn.errors import MissingDependencyError, ModelError
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.graph import Model, model_cost, parse_model, read_model
 from yolokkn.graph.onnx_rewrite import forget_origin, remove_identities, set_metadata, set_sizes, store_half
+from yolokkn.layouts import ExportLayout
 from yolokkn.models import Deployable, Network
-from yolokkn.models.deployable import ExportLayout
 from yolokkn.models.finished import BestClassTable, Suppression
 
 OPSETS = range(11, 19)
@@ -43,8 +44,10 @@ class ExportReport:
         parameters: Weights in it.
         gflops: Of one picture; None where they cannot be counted.
         num_half: Weights stored as float16.
-        differences: Per output the largest difference between ONNX Runtime and the network, over random pictures.
+        differences: Per output the largest difference between ONNX Runtime and the network, over random pictures; of layouts
+            with tables of finished boxes: of the decoded head before them.
         rounding: Per output the largest difference that storing weights as float16 makes; empty without.
+        keeps: What of the network's detections the layout's tables keep, in words; empty where all of them.
     """
 
     path: Path | None
@@ -59,16 +62,19 @@ class ExportReport:
     num_half: int
     differences: Mapping[str, float]
     rounding: Mapping[str, float]
+    keeps: str = ""
 
     def text(self) -> str:
         """Return the report as lines for people."""
         outputs = ", ".join(f"{name} {_sizes(shape)}" for name, shape in self.outputs.items())
         cost = f", {self.gflops:.2f} GFLOPs" if self.gflops is not None else ""
+        of = ", in the decoded head before the table" if self.keeps else ""
         lines = [
             f"{self.path or 'model'}: {self.num_bytes / 1e6:.2f} MB, {self.parameters:,} parameters{cost}, "
             f"opset {self.opset}, IR {self.ir_version}",
             f"input {INPUT} {_sizes(self.input_shape)}; layout {self.layout}: {outputs}",
-            f"largest difference to the network: {_differences(self.differences)}",
+            f"largest difference to the network{of}: {_differences(self.differences)}",
+            *([f"{self.keeps}; AP measured of this file is lower than the network's for it"] if self.keeps else []),
         ]
         if self.num_half:
             lines.append(
@@ -191,11 +197,13 @@ def build_onnx(
         raise ModelError(
             f"export_onnx: must give IR {MAX_IR_VERSION} or less and opset {opset}, got {model.ir_version}, {model.opset}"
         )
+    if verify:
+        check_onnx(content, "export_onnx")
     cost = model_cost(model, size)
     report = ExportReport(
         None, len(content), rounded.layout, shapes.pop(INPUT), shapes, model.opset, model.ir_version, cost.parameters,
         cost.gflops, num_half, _verify(content, rounded, trace, size, batch, dynamic_hw) if verify else {},
-        _rounding(exact, rounded, size) if half else {},
+        _rounding(exact, rounded, size) if half else {}, "" if rounded.finish is None else rounded.finish.keeps,
     )  # fmt: skip
     return content, report
 

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from yolokkn.deploy.calibration import METHODS, ValueHistogram, calibration_feeds, collect_histograms
-from yolokkn.deploy.half_graph import refuse_int8
+from yolokkn.deploy.onnx_check import check_onnx
 from yolokkn.errors import MissingDependencyError, ModelError, did_you_mean
 from yolokkn.graph.dataflow import Dataflow
+from yolokkn.graph.half_graph import refuse_int8
 from yolokkn.graph.head_nodes import LAYERS, find_head
-from yolokkn.graph.onnx_file import Model, parse_model
-from yolokkn.graph.onnx_rewrite import fold_constants, name_nodes
+from yolokkn.graph.onnx_file import FLOAT, Model, parse_model
+from yolokkn.graph.onnx_rewrite import fold_constants, name_nodes, sort_nodes, unfold_constants
 
 __all__ = ["METHODS", "LayerPlan", "calibration_feeds", "plan_layers", "quantize_int8"]
 
@@ -120,7 +121,7 @@ def quantize_int8(
     nodes = [node for node in model.graph.node if node.name in {*plan.quantized, *chain}]
     histograms = collect_histograms(model.to_bytes(), _values_of(model, nodes, bool(chain)), feeds, name)
     for value in histograms:  # the quantiser goes by declared types
-        model.graph.value_info.add(name=value).type.tensor_type.elem_type = 1
+        model.graph.value_info.add(name=value).type.tensor_type.elem_type = FLOAT
     symmetric = target == "tensorrt"
     choose = _symmetric_range if symmetric else _seven_bits_of_eight
     ranges = {value: choose(histogram, method) for value, histogram in histograms.items()}
@@ -306,4 +307,8 @@ def _finish(model: Model, original: Model) -> bytes:
         if proto.opset_import[i].domain not in domains:
             del proto.opset_import[i]
     del model.graph.value_info[:]
-    return parse_model(model.to_bytes(), original.name).to_bytes()
+    unfold_constants(model, {name for n in original.graph.node if n.op_type == "Constant" for name in n.output})
+    sort_nodes(model)
+    content = parse_model(model.to_bytes(), original.name).to_bytes()
+    check_onnx(content, "quantize_int8", original.to_bytes())
+    return content

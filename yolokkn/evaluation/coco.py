@@ -16,7 +16,7 @@ import numpy as np
 from yolokkn.evaluation.coco_classes import map_classes
 from yolokkn.evaluation.coco_dataset import CocoAnnotation, CocoCategory, CocoDataset, CocoImage
 from yolokkn.evaluation.coco_matching import match
-from yolokkn.evaluation.coco_metrics import CocoMetrics, Curves, compute_curves
+from yolokkn.evaluation.coco_metrics import CocoMetrics, Curves, Judged, compute_curves
 from yolokkn.evaluation.coco_results import Result, read_results, write_results
 from yolokkn.evaluation.coco_similarity import PERSON_SIGMAS, sigmas_of
 from yolokkn.evaluation.coco_tables import Found, Truth, compare, read_found, read_truth
@@ -93,7 +93,9 @@ def evaluate_coco(
     truth = read_truth(dataset, images, categories, iou_type, len(sigmas))
     found = read_found(dataset, results, images, categories, iou_type, limits[-1], len(sigmas))
     areas = {name: limits for name, limits in _AREAS.items() if iou_type != "keypoints" or name != "s"}
-    curves = _accumulate(found, truth, sigmas, limits, np.array(list(areas.values())), len(images), len(categories))
+    curves, judged = _accumulate(
+        found, truth, sigmas, limits, np.array(list(areas.values())), len(images), len(categories)
+    )
     names = {category.id: category.name for category in dataset.categories}
     per_class: dict[str, float] = {}
     for i, category_id in enumerate(categories.tolist()):
@@ -106,6 +108,7 @@ def evaluate_coco(
         num_images=len(images),
         num_truths=len(truth.keys),
         num_results=found.num_results,
+        judged=judged,
     )
 
 
@@ -117,7 +120,7 @@ def _accumulate(
     areas: np.ndarray,
     num_images: int,
     num_categories: int,
-) -> Curves:
+) -> tuple[Curves, Judged]:
     pairs = compare(found, truth, sigmas, float(IOU_THRESHOLDS[0]))
     outside = (truth.areas[:, None] < areas[:, 0]) | (truth.areas[:, None] > areas[:, 1])
     ignored = truth.is_ignored[:, None] | outside
@@ -134,14 +137,16 @@ def _accumulate(
     counting = [
         np.bincount(truth.keys[~column] // max(num_images, 1), minlength=num_categories) for column in ignored.T
     ]
-    return compute_curves(
-        (has_match & counts)[order],
-        (~has_match & counts)[order],
-        category[order],
-        found.ranks[order],
-        limits,
-        np.array(counting),
+    hit, miss, category = (has_match & counts)[order], (~has_match & counts)[order], category[order]
+    in_pictures = np.bincount(truth.keys[~ignored[:, 0]], minlength=num_categories * num_images)
+    judged = Judged(
+        hit[..., :1],
+        miss[..., :1],
+        category,
+        (found.keys % max(num_images, 1))[order],
+        in_pictures.reshape(num_categories, num_images),
     )
+    return compute_curves(hit, miss, category, found.ranks[order], limits, np.array(counting)), judged
 
 
 def _figures(curves: Curves, areas: list[str], limits: tuple[int, ...], iou_type: str) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class CocoMetrics:
         num_images: Pictures that were evaluated.
         num_truths: Objects in them, crowds included.
         num_results: Detections in them, before the limit per picture.
+        judged: What the figures over all areas are made of.
     """
 
     iou_type: str
@@ -34,6 +35,7 @@ class CocoMetrics:
     num_images: int
     num_truths: int
     num_results: int
+    judged: Judged | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> float:
         """Return a figure by its name."""
@@ -65,6 +67,25 @@ class CocoMetrics:
         width = max(len(name) for name, _ in rows)
         lines += [f"  {name:<{width}}  {'-' if value < 0 else format(value, '.4f')}" for name, value in rows]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Detections over all areas as they were judged, by category and falling score.
+
+    Attributes:
+        is_hit: (D, T, 1) bool: found an object that counts, at each IoU threshold.
+        is_miss: (D, T, 1) bool: found none, and counts.
+        categories: (D,) int64 category index, ascending.
+        images: (D,) int64 picture index.
+        truths: (C, I) int64 objects that count, of each category in each picture.
+    """
+
+    is_hit: np.ndarray
+    is_miss: np.ndarray
+    categories: np.ndarray
+    images: np.ndarray
+    truths: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,14 @@ _WEIGHT_INPUT = {
     "QLinearMatMul": 3,
     "Gemm": 1,
 }
+_SCALE_INPUTS = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "ConvInteger": (2, 3),
+    "MatMulInteger": (2, 3),
+}
 _OTHERS_WITH_WEIGHTS = ("BatchNormalization", "PRelu", "LayerNormalization", "InstanceNormalization")
 _WEIGHT_TYPES = {"float32", "float64", "float16", "bfloat16", "int8", "uint8", "int4", "uint4"}
 
@@ -74,9 +82,18 @@ def model_cost(model: Model, input_hw: tuple[int, int] | None = None) -> ModelCo
 
 
 def count_parameters(graph: Any) -> int:
-    """Count the weights of a GraphProto: float and small-integer initializers, and constants used as weights."""
+    """Count the weights of a GraphProto: float and small-integer initializers, and constants used as weights.
+
+    Scales and zero points are none; a stored tensor behind a DequantizeLinear is, biases of int32 among them.
+    """
     constants = {node.output[0]: node for node in graph.node if node.op_type == "Constant" and node.output}
-    total = sum(_num_weights(tensor) for tensor in graph.initializer)
+    dequantized = {node.input[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input}
+    around = {node.input[i] for node in graph.node for i in _scales_of(node)}  # scales and zero points
+    total = sum(
+        int(prod(tensor.dims)) if tensor.name in dequantized else _num_weights(tensor)  # int32 biases among them
+        for tensor in graph.initializer
+        if tensor.name not in around
+    )
     counted: set[str] = set()
     for node in graph.node:
         if node.op_type in _WEIGHT_INPUT or node.op_type in _OTHERS_WITH_WEIGHTS:
@@ -87,6 +104,12 @@ def count_parameters(graph: Any) -> int:
         for attribute in constants[name].attribute
         if attribute.name == "value"
     )
+
+
+def _scales_of(node: Any) -> list[int]:
+    """Return which inputs of a node are scales and zero points: numbers of the quantisation, no weights."""
+    places = _SCALE_INPUTS.get(node.op_type, ())
+    return [i for i in places if i < len(node.input) and node.input[i]]
 
 
 def _num_weights(tensor: Any) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.errors import ModelError
+from yolokkn.geometry import DEFAULT_SIDE
 from yolokkn.graph.onnx_file import Model, tensor_array, walk_nodes
 from yolokkn.graph.shapes import infer_shapes
 
@@ -17,7 +18,6 @@ MAX_NODES = 200_000  # with every function written out
 MAX_DEPTH = 8  # of subgraphs within subgraphs
 MAX_TRIPS = 10_000  # of a loop
 MAX_WINDOW = 65_536  # kernel, stride, padding or dilation
-_DEFAULT_SIDE = 640
 _WINDOWS = ("kernel_shape", "strides", "pads", "dilations", "output_padding")
 
 
@@ -147,7 +147,7 @@ def _scalar(tensor: Any) -> float:
 def _check_sizes(model: Model, what: str) -> None:
     shapes = {}
     for info in model.inputs:
-        free = [1] + [_DEFAULT_SIDE] * (len(info.shape) - 1)
+        free = [1] + [DEFAULT_SIDE] * (len(info.shape) - 1)
         shapes[info.name] = tuple(
             d if isinstance(d, int) and d > 0 else f for d, f in zip(info.shape, free, strict=True)
         )

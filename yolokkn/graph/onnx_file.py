@@ -17,6 +17,9 @@ from yolokkn.graph.onnx_schema import message_class
 
 MAX_FILE_BYTES = 2**31 - 1  # what protobuf can hold in one message
 
+FLOAT, HALF = 1, 10  # TensorProto.DataType
+MAX_HALF = 65504.0  # the largest number of float16
+
 # number of the specification: (name, bits of one element, field that holds the elements without raw_data)
 DATA_TYPES: dict[int, tuple[str, int, str]] = {
     1: ("float32", 32, "float_data"),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from yolokkn._version import __version__
 from yolokkn.errors import ModelError
-from yolokkn.graph.onnx_file import Model, tensor_array
+from yolokkn.graph.dataflow import topological_order
+from yolokkn.graph.onnx_file import FLOAT, HALF, MAX_HALF, Model, tensor_array
 
-_FLOAT, _HALF = 1, 10  # TensorProto.DataType
-_MAX_HALF = 65504.0
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
@@ -34,6 +33,15 @@ def remove_identities(model: Model) -> int:
     del graph.node[:]
     graph.node.extend(kept)
     return removed
+
+
+def sort_nodes(model: Model) -> None:
+    """Bring the nodes into an order in which each follows those that it depends on, as ONNX wants it."""
+    order = topological_order(model.graph.node)
+    if order != sorted(order):
+        nodes = [type(node).FromString(node.SerializeToString()) for node in model.graph.node]
+        del model.graph.node[:]
+        model.graph.node.extend(nodes[place] for place in order)
 
 
 def forget_origin(model: Model, graph_name: str) -> None:
@@ -88,18 +96,18 @@ def store_half(model: Model) -> int:
     weights = {node.input[1] for node in graph.node if node.op_type in _CONVOLUTIONS and len(node.input) > 1}
     casts: list[Any] = []
     for tensor in graph.initializer:
-        if tensor.name not in weights or tensor.data_type != _FLOAT:
+        if tensor.name not in weights or tensor.data_type != FLOAT:
             continue
         values = tensor_array(tensor)
-        if not np.isfinite(values).all() or np.abs(values).max(initial=0) > _MAX_HALF:
+        if not np.isfinite(values).all() or np.abs(values).max(initial=0) > MAX_HALF:
             continue
         name = tensor.name
         half: np.ndarray = values.astype("<f2")
         tensor.Clear()
-        tensor.name, tensor.data_type, tensor.raw_data = f"{name}.half", _HALF, half.tobytes()
+        tensor.name, tensor.data_type, tensor.raw_data = f"{name}.half", HALF, half.tobytes()
         tensor.dims.extend(half.shape)
         cast = type(graph.node[0])(op_type="Cast", name=f"{name}.cast", input=[tensor.name], output=[name])
-        cast.attribute.add(name="to", i=_FLOAT, type=2)
+        cast.attribute.add(name="to", i=FLOAT, type=2)
         casts.append(cast)
     nodes = [type(node).FromString(node.SerializeToString()) for node in graph.node]
     del graph.node[:]
@@ -129,6 +137,23 @@ def fold_constants(model: Model) -> None:
     graph.initializer.extend(copies)
 
 
+def unfold_constants(model: Model, names: Collection[str]) -> None:
+    """Make Constant nodes of the initializers of these names again: they are no weights."""
+    graph = model.graph
+    back = [tensor for tensor in graph.initializer if tensor.name in names]
+    kept = [type(t).FromString(t.SerializeToString()) for t in graph.initializer if t.name not in names]
+    nodes = [type(node).FromString(node.SerializeToString()) for node in graph.node]
+    constants = []
+    for tensor in back:
+        constant = type(graph.node[0])(op_type="Constant", name=f"{tensor.name}.constant", output=[tensor.name])
+        constant.attribute.add(name="value", type=4).t.CopyFrom(tensor)
+        constants.append(constant)
+    del graph.node[:]
+    graph.node.extend([*constants, *nodes])
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
 def _folded(node: Any, tensors: Mapping[str, Any]) -> Any:
     """Return the tensor that a node always gives, under the name of its output; None for other nodes."""
     attributes = {attribute.name: attribute for attribute in node.attribute}
@@ -137,10 +162,10 @@ def _folded(node: Any, tensors: Mapping[str, Any]) -> Any:
         tensor.name = node.output[0]
         return tensor
     source = tensors.get(node.input[0]) if node.op_type == "Cast" else None
-    if source is None or source.data_type != _HALF or attributes["to"].i != _FLOAT:
+    if source is None or source.data_type != HALF or attributes["to"].i != FLOAT:
         return None
     values: np.ndarray = tensor_array(source).astype("<f4")
-    tensor = type(source)(name=node.output[0], data_type=_FLOAT, raw_data=values.tobytes())
+    tensor = type(source)(name=node.output[0], data_type=FLOAT, raw_data=values.tobytes())
     tensor.dims.extend(values.shape)
     return tensor
 

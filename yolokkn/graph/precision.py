@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yolokkn.graph.onnx_file import DATA_TYPES, Model, walk_nodes, walk_tensors
+from yolokkn.graph.onnx_file import DATA_TYPES, FLOAT, Model, walk_nodes, walk_tensors
 
 PRECISIONS = ("fp32", "fp16", "int8")  # from the most exact to the least
 
@@ -10,7 +10,6 @@ QUANTIZED_OPS = frozenset(
     "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul QLinearAdd ConvInteger "
     "MatMulInteger QGemm".split()
 )
-_FLOAT = 1  # float32 in TensorProto.DataType
 _HALVES = ("float16", "bfloat16")
 
 
@@ -56,8 +55,27 @@ def computing_precision(model: Model) -> str:
         return precision
     halves = {t.name for t in model.graph.initializer if DATA_TYPES[t.data_type][0] in _HALVES}
     users = [n for n in walk_nodes(model.proto) if halves.intersection(n.input)]
-    widened = [any(a.name == "to" and a.i == _FLOAT for a in n.attribute) for n in users if n.op_type == "Cast"]
+    widened = [any(a.name == "to" and a.i == FLOAT for a in n.attribute) for n in users if n.op_type == "Cast"]
     return "fp32" if users and len(widened) == len(users) and all(widened) else "fp16"
+
+
+def must_turn(model: Model, precision: str) -> bool:
+    """Tell whether a graph must be turned into a precision: it may be there already.
+
+    Raises:
+        ValueError: There is no such precision, or the graph has another one already that does not turn into it.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    present = computing_precision(model)
+    if present == precision:
+        return False
+    if present == "int8" or precision == "fp32":
+        raise ValueError(
+            f"precision: {model.name} computes in {present} already, got {precision}; say {present}, or give the file that it "
+            "was made from"
+        )
+    return True
 
 
 def less_exact(*precisions: str) -> str:

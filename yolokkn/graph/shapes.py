@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.errors import ModelError
+from yolokkn.graph.dataflow import topological_order
 from yolokkn.graph.onnx_file import DATA_TYPES, tensor_array
 from yolokkn.graph.shape_moves import RULES
 from yolokkn.graph.shape_rules import MAX_DATA, Value
@@ -39,14 +40,15 @@ def infer_shapes(
     for tensor in graph.initializer:
         values[tensor.name] = constant_value(tensor)
     declared = _declared_shapes(graph)
-    for node in graph.node:
+    for place in topological_order(graph.node):
+        node = graph.node[place]
         inputs = [values.get(name, _UNKNOWN) if name else None for name in node.input]
         outputs = _apply_rule(node, inputs, opset)
-        for place, name in enumerate(node.output[: len(outputs)]):
-            if not _is_sane(outputs[place]):
+        for i, name in enumerate(node.output[: len(outputs)]):
+            if not _is_sane(outputs[i]):
                 if too_large is not None:
-                    too_large[name] = outputs[place].dims
-                outputs[place] = _UNKNOWN
+                    too_large[name] = outputs[i].dims
+                outputs[i] = _UNKNOWN
         for name, value in zip(node.output, outputs + [_UNKNOWN] * len(node.output), strict=False):
             values[name] = value if value.shape is not None or name not in declared else Value(declared[name])
     return values

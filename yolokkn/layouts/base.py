@@ -13,6 +13,7 @@ from yolokkn import ops
 from yolokkn.errors import LayoutError, printable
 from yolokkn.geometry import LetterboxRule
 from yolokkn.layouts.metadata import ModelFacts
+from yolokkn.ops import cuda
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -145,6 +146,26 @@ class Extras:
         return finite
 
 
+DeviceOutputs = Mapping[str, cuda.DeviceArray]
+
+
+@dataclass(frozen=True)
+class AnchorPlaces:
+    """Where a layout's anchors have their values, in outputs that stay on a GPU.
+
+    Attributes:
+        num_anchors: How many anchors the outputs have.
+        extras: Mask coefficients and keypoints.
+        prototypes: (P, h, w) that the coefficients weigh; None without masks.
+        multi_label: An anchor may be several candidates, whatever the options say.
+    """
+
+    num_anchors: int
+    extras: cuda.AnchorExtras = field(default_factory=cuda.AnchorExtras)
+    prototypes: cuda.DeviceArray | None = None
+    multi_label: bool = False
+
+
 @dataclass(frozen=True)
 class Layout(ABC):
     """The meaning of a model's outputs.
@@ -154,7 +175,8 @@ class Layout(ABC):
         task: "detect", "segment", "pose" or "segment-pose".
         num_keypoints: Keypoints a detection, 0 without.
         preprocess: How the input is prepared.
-        implementation: What decodes and postprocesses: "cpu", or "reference", the slow specification.
+        kernels: What decodes and postprocesses: `yolokkn.ops`, its slow specification `yolokkn.ops.reference`, or what has
+            the same names and queues the work on a GPU.
     """
 
     name: ClassVar[str]
@@ -165,12 +187,7 @@ class Layout(ABC):
     task: str = "detect"
     num_keypoints: int = 0
     preprocess: Preprocess = field(default_factory=Preprocess)
-    implementation: str = "cpu"
-
-    @property
-    def kernels(self) -> Any:
-        """The ops of its implementation: `yolokkn.ops`, or `yolokkn.ops.reference` with the same names."""
-        return ops.reference if self.implementation == "reference" else ops
+    kernels: Any = field(default=ops, repr=False, compare=False)
 
     @abstractmethod
     def decode(self, outputs: Outputs, item: int, input_hw: tuple[int, int], options: DecodeOptions) -> ops.Candidates:
@@ -186,6 +203,14 @@ class Layout(ABC):
     def extras(self, outputs: Outputs, item: int, anchor_index: np.ndarray) -> Extras:
         """Return masks and keypoints of chosen anchors: (N,) int64 as `decode` numbered them."""
         return Extras()
+
+    def places(self, outputs: DeviceOutputs, item: int) -> AnchorPlaces:
+        """Return where the anchors' values lie in outputs that stay on a GPU.
+
+        Raises:
+            LayoutError: The CUDA kernels do not take this layout.
+        """
+        raise LayoutError(f"{self.name} is not decoded on the GPU")
 
     def limits(self, options: DecodeOptions) -> dict[str, Any]:
         """Return the arguments that every decoder of `yolokkn.ops` takes."""
@@ -247,6 +272,20 @@ class HeadLayout(Layout):
         coeffs, keypoints = (np.ascontiguousarray(part) for part in np.split(rows, [len(prototypes)], axis=1))
         return Extras(mask_coeffs=coeffs, prototypes=prototypes, keypoints=keypoints)
 
+    def places(self, outputs: DeviceOutputs, item: int) -> AnchorPlaces:
+        """Return where extras and prototypes lie."""
+        head = outputs[self.head][item]
+        rows, columns = head.shape
+        num_anchors, steps = (columns, (1, columns)) if self.channel_major else (rows, (columns, 1))
+        if not self.num_extras:
+            return AnchorPlaces(num_anchors)
+        prototypes = outputs[self.prototypes][item] if self.prototypes else None
+        num_coeffs = 0 if prototypes is None else prototypes.shape[0]
+        level = cuda.ExtraLevel(head, 0, *steps, self.first_extra * steps[1])
+        width = (self.num_extras - num_coeffs) // max(self.num_keypoints, 1)
+        extras = cuda.AnchorExtras((level,), num_coeffs, self.num_keypoints, width if self.num_keypoints else 3)
+        return AnchorPlaces(num_anchors, extras, prototypes)
+
 
 @dataclass(frozen=True)
 class Recognition:
@@ -279,6 +318,20 @@ def head_and_prototypes(signature: ModelSignature) -> tuple[TensorSpec, TensorSp
     if len(signature.outputs) != 2 or len(heads) != 1 or len(prototypes) != 1:
         raise LayoutError("needs a head of rank 3 and prototypes of rank 4")
     return heads[0], prototypes[0]
+
+
+def masks_and_keypoints(signature: ModelSignature, facts: ModelFacts) -> tuple[tuple[int, ...], int, dict[str, Any]]:
+    """Return the head's sizes, the number of keypoints, and the fields of a `HeadLayout` with masks and keypoints.
+
+    Raises:
+        LayoutError: The outputs are others, or the file does not tell the keypoints.
+    """
+    head, prototypes = head_and_prototypes(signature)
+    if facts.keypoint_shape is None:
+        raise LayoutError("the number of keypoints (kpt_shape) is not in the metadata")
+    count, values = facts.keypoint_shape
+    num_extras = sizes(prototypes)[0] + count * values
+    return sizes(head), count, {"head": head.name, "prototypes": prototypes.name, "num_extras": num_extras}
 
 
 def sizes(spec: TensorSpec) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from yolokkn.layouts.base import (
     anchor_counts,
     count_classes,
     head_and_prototypes,
+    masks_and_keypoints,
     single_output,
     sizes,
 )
@@ -107,17 +108,10 @@ class ChannelsSegPoseLayout(ChannelsLayout):
     @classmethod
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> ChannelsSegPoseLayout:
         """Fit a model of masks and keypoints to the layout; LayoutError where it does not."""
-        head, prototypes = head_and_prototypes(signature)
-        if facts.keypoint_shape is None:
-            raise LayoutError("the number of keypoints (kpt_shape) is not in the metadata")
-        count, values = facts.keypoint_shape
-        num_extras = sizes(prototypes)[0] + count * values
-        num_classes = count_classes(
-            _rows(signature, sizes(head), facts.layout == cls.name), 4 + num_extras, facts, "rows"
-        )
-        return cls(
-            num_classes, "segment-pose", count, head=head.name, prototypes=prototypes.name, num_extras=num_extras
-        )
+        shape, count, extras = masks_and_keypoints(signature, facts)
+        rows = _rows(signature, shape, facts.layout == cls.name)
+        num_classes = count_classes(rows, 4 + extras["num_extras"], facts, "rows")
+        return cls(num_classes, "segment-pose", count, **extras)
 
 
 def _rows(signature: ModelSignature, head: tuple[int, ...], is_stated: bool) -> int:

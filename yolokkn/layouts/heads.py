@@ -11,7 +11,9 @@ from yolokkn import ops
 from yolokkn.errors import LayoutError
 from yolokkn.geometry import LetterboxRule
 from yolokkn.layouts.base import (
+    AnchorPlaces,
     DecodeOptions,
+    DeviceOutputs,
     Extras,
     Layout,
     ModelSignature,
@@ -22,6 +24,7 @@ from yolokkn.layouts.base import (
     sizes,
 )
 from yolokkn.layouts.metadata import ModelFacts
+from yolokkn.ops import cuda
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class DarknetLayout(Layout):
             multi_label=options.multi_label,
             **self.limits(options),
         )
+
+    def places(self, outputs: DeviceOutputs, item: int) -> AnchorPlaces:
+        """Return how many anchors there are."""
+        heads = [outputs[name][item] for name in self.heads]
+        return AnchorPlaces(sum(int(np.prod(head.shape)) // (5 + self.num_classes) for head in heads))
 
     @classmethod
     def recognise(cls, signature: ModelSignature, facts: ModelFacts) -> Recognition:
@@ -183,6 +191,21 @@ class DistanceRawLayout(Layout):
             prototypes=outputs[self.prototypes][item] if self.num_coeffs else None,
             keypoints=keypoints if self.num_keypoints else None,
         )
+
+    def places(self, outputs: DeviceOutputs, item: int) -> AnchorPlaces:
+        """Return where extras and prototypes lie, level by level."""
+        levels, first = [], 0
+        taken = 4 * self.num_bins + self.num_classes
+        for name, stride in zip(self.levels, self.strides, strict=True):
+            values = outputs[name][item]
+            _, grid_h, grid_w = values.shape
+            cells = grid_h * grid_w
+            levels.append(cuda.ExtraLevel(values, first, 1, cells, taken * cells, grid_w, float(stride)))
+            first += cells
+        if not self.num_coeffs and not self.num_keypoints:
+            return AnchorPlaces(first)
+        extras = cuda.AnchorExtras(tuple(levels), self.num_coeffs, self.num_keypoints, 3, raw_keypoints=True)
+        return AnchorPlaces(first, extras, outputs[self.prototypes][item] if self.num_coeffs else None)
 
     def _place_keypoints(
         self, rows: np.ndarray, here: np.ndarray, cells: np.ndarray, columns: int, stride: int

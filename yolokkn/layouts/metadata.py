@@ -6,10 +6,12 @@ import ast
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from yolokkn.errors import ModelError
 
+ExportLayout = Literal["raw", "decoded", "end2end", "efficientnms", "deepstream"]
+EXPORT_LAYOUTS: tuple[str, ...] = get_args(ExportLayout)  # what this project's own networks are exported with
 _MAX_CHARS = 1_000_000
 
 

@@ -11,7 +11,9 @@ from yolokkn import ops
 from yolokkn.errors import LayoutError
 from yolokkn.layouts.base import (
     IMAGENET,
+    AnchorPlaces,
     DecodeOptions,
+    DeviceOutputs,
     Extras,
     Layout,
     ModelSignature,
@@ -101,6 +103,16 @@ class RfDetrLayout(Layout):
             top_k=min(_NUM_QUERIES, options.max_detections),
             **self.limits(options),
         )
+
+    def places(self, outputs: DeviceOutputs, item: int) -> AnchorPlaces:
+        """Return how many queries there are.
+
+        Raises:
+            LayoutError: There are masks, one picture of logits a query, which the CUDA kernels do not take.
+        """
+        if self.masks:
+            raise LayoutError("the masks of queries are not assembled on the GPU")
+        return AnchorPlaces(outputs["dets"][item].shape[0], multi_label=True)
 
     def extras(self, outputs: Outputs, item: int, anchor_index: np.ndarray) -> Extras:
         """Pick the masks of the chosen queries."""

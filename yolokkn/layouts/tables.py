@@ -18,6 +18,7 @@ from yolokkn.layouts.base import (
     Recognition,
     anchor_counts,
     head_and_prototypes,
+    masks_and_keypoints,
     single_output,
     sizes,
 )
@@ -112,20 +113,9 @@ class TableSegPoseLayout(TableLayout):
     @classmethod
     def build(cls, signature: ModelSignature, facts: ModelFacts) -> TableSegPoseLayout:
         """Fit a model of masks and keypoints to the layout; LayoutError where it does not."""
-        head, prototypes = head_and_prototypes(signature)
-        if facts.keypoint_shape is None:
-            raise LayoutError("the number of keypoints (kpt_shape) is not in the metadata")
-        count, values = facts.keypoint_shape
-        num_extras = sizes(prototypes)[0] + count * values
-        _table(signature, sizes(head), 6 + num_extras, per_cell=False, is_stated=facts.layout == cls.name)
-        return cls(
-            facts.num_classes or UNNAMED_CLASSES,
-            "segment-pose",
-            count,
-            head=head.name,
-            prototypes=prototypes.name,
-            num_extras=num_extras,
-        )
+        shape, count, extras = masks_and_keypoints(signature, facts)
+        _table(signature, shape, 6 + extras["num_extras"], per_cell=False, is_stated=facts.layout == cls.name)
+        return cls(facts.num_classes or UNNAMED_CLASSES, "segment-pose", count, **extras)
 
 
 class DeepStreamLayout(TableLayout):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from yolokkn._version import __version__
+from yolokkn.layouts.metadata import EXPORT_LAYOUTS, ExportLayout
 from yolokkn.models.finished import BestClassTable, EfficientNmsTables, EndToEndTable, Suppression
 from yolokkn.models.fuse import fuse
 from yolokkn.models.network import Network
 from yolokkn.models.outputs import MAX_LOG_SIZE, AnchorGrid, HeadSpec
 
-ExportLayout = Literal["raw", "decoded", "end2end", "efficientnms", "deepstream"]
-EXPORT_LAYOUTS: tuple[str, ...] = get_args(ExportLayout)
 _SUFFIX = {"detect": "", "segment": "-seg", "pose": "-pose", "segment-pose": "-seg-pose"}
 _RAW = {"v5": "v5-raw", "darknet": "darknet", "distance": "kkn-raw"}
 

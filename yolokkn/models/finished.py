@@ -36,6 +36,13 @@ class Suppression:
         if not 1 <= self.max_detections <= 3840:  # the most that TensorRT sorts
             raise ValueError(f"Suppression: max_detections must be 1 to 3840, got {self.max_detections}")
 
+    def text(self) -> str:
+        """Return what is kept, in words."""
+        return (
+            f"keeps boxes with scores above {self.score_threshold:g}, each with its best class alone, suppressed at IoU above "
+            f"{self.iou_threshold:g}, at most {self.max_detections} a picture"
+        )
+
 
 class BestClassTable(nn.Module):
     """(B, A, 6): x1 y1 x2 y2, the best score and its class, of each anchor; as DeepStream-Yolo exports."""
@@ -45,6 +52,11 @@ class BestClassTable(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
+
+    @property
+    def keeps(self) -> str:
+        """What the table keeps, in words."""
+        return "keeps every anchor with its best class alone (nothing is suppressed)"
 
     def forward(self, decoded: Tensor) -> tuple[Tensor, ...]:
         """Turn the decoded head into the table."""
@@ -60,6 +72,11 @@ class EndToEndTable(nn.Module):
     def __init__(self, num_classes: int, num_extras: int, suppression: Suppression) -> None:
         super().__init__()
         self.num_classes, self.num_extras, self.suppression = num_classes, num_extras, suppression
+
+    @property
+    def keeps(self) -> str:
+        """What the table keeps, in words."""
+        return self.suppression.text()
 
     def forward(self, decoded: Tensor) -> tuple[Tensor, ...]:
         """Turn the decoded head into the table."""
@@ -81,6 +98,11 @@ class EfficientNmsTables(nn.Module):
     def __init__(self, num_classes: int, suppression: Suppression) -> None:
         super().__init__()
         self.num_classes, self.suppression = num_classes, suppression
+
+    @property
+    def keeps(self) -> str:
+        """What the tables keep, in words."""
+        return self.suppression.text()
 
     def forward(self, decoded: Tensor) -> tuple[Tensor, ...]:
         """Turn the decoded head into the four tables."""

@@ -9,11 +9,10 @@ import numpy as np
 from yolokkn.errors import ModelError
 from yolokkn.graph.dataflow import Dataflow, any_subgraph, names_in_subgraphs
 from yolokkn.graph.head_nodes import find_head
-from yolokkn.graph.onnx_file import Model, parse_model
+from yolokkn.graph.onnx_file import FLOAT, HALF, MAX_HALF, Model, parse_model
 from yolokkn.graph.precision import QUANTIZED_OPS
 
-_FLOAT, _HALF = 1, 10  # TensorProto.DataType
-_MAX_HALF = 65504.0
+TURNED_BY = "to_half 1"  # goes up when to_half writes other graphs: engines of before are built anew
 _MIN_HALF = 2.0**-25  # below it a number becomes 0
 
 # Operators that may compute in float16, and which of their inputs are numbers (None: all).
@@ -67,6 +66,11 @@ def to_half(content: bytes, name: str = "model") -> bytes:
     return parse_model(model.to_bytes(), name).to_bytes()
 
 
+def can_be_half(model: Model) -> bool:
+    """Tell whether `to_half` finds anything in a model that can compute in float16."""
+    return bool(_choose(Dataflow(model.graph)))
+
+
 def refuse_int8(model: Model, function: str) -> None:
     """Raise ModelError for a graph that is quantised already."""
     found = sorted({node.op_type for node in model.graph.node} & QUANTIZED_OPS)
@@ -102,7 +106,7 @@ def _holds(values: np.ndarray | None) -> bool:
     if values is None:
         return True
     largest = float(np.abs(values).max(initial=0))
-    return largest <= _MAX_HALF and (values.size > 1 or largest == 0 or largest > _MIN_HALF)
+    return largest <= MAX_HALF and (values.size > 1 or largest == 0 or largest > _MIN_HALF)
 
 
 class _Rewrite:
@@ -125,7 +129,7 @@ class _Rewrite:
                 if name and name not in self._half_names:
                     self._half_names[name] = self._half_of(name)
         for name in sorted(self._made & self._still_float()):
-            self._cast(self._half_names[name], name, _FLOAT, self._flow.producers[name])
+            self._cast(self._half_names[name], name, FLOAT, self._flow.producers[name])
         nodes = list(self._casts.get(-1, ()))
         for place, node in enumerate(graph.node):
             copy = self._node_class.FromString(node.SerializeToString())
@@ -148,11 +152,11 @@ class _Rewrite:
         half = self._free_name(f"{name}.half")
         if name in flow.constants:
             values = np.asarray(flow.constant_array(name)).astype("<f2")
-            tensor = type(flow.constants[name])(name=half, data_type=_HALF, raw_data=values.tobytes())
+            tensor = type(flow.constants[name])(name=half, data_type=HALF, raw_data=values.tobytes())
             tensor.dims.extend(values.shape)
             self._weights.append(tensor)
         elif name not in self._made:
-            self._cast(name, half, _HALF, -1 if producer is None else producer)
+            self._cast(name, half, HALF, -1 if producer is None else producer)
         return half
 
     def _free_name(self, name: str) -> str:
