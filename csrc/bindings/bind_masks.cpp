@@ -35,6 +35,39 @@ py::tuple assemble_masks_(py::object coeffs, py::object prototypes, py::object b
   return py::make_tuple(data, crops);
 }
 
+// Packed masks as the field data of yolokkn.types.Masks; starts has one or more values than there are crops.
+py::array_t<uint8_t> unpack_masks_(py::object bits, py::object starts, py::object crops) {
+  const char* name = "unpack_masks";
+  const auto b = require<uint32_t>(bits, {kAny}, name, "bits");
+  const auto s = require<int32_t>(starts, {kAny}, name, "starts");
+  const auto c = require<int32_t>(crops, {kAny, 4}, name, "crops");
+  if (s.size() < c.shape(0)) {
+    fail(name, "starts must have a value for each of " + std::to_string(c.shape(0)) + " masks, got " +
+                   std::to_string(s.size()));
+  }
+  const auto view = matrix_of<int32_t>(c);
+  int64_t size = 0;
+  for (int64_t n = 0; n < view.rows; ++n) {
+    const int32_t* crop = view.data + 4 * n;
+    if (crop[0] < 0 || crop[1] < 0 || crop[2] < crop[0] || crop[3] < crop[1]) {
+      fail(name, "crops must be x1 <= x2 and y1 <= y2 from 0 on, got another for mask " + std::to_string(n));
+    }
+    size += (int64_t{crop[2]} - crop[0]) * (int64_t{crop[3]} - crop[1]);
+  }
+  if (size > b.size() * 32) {
+    fail(name,
+         "bits must hold the crops' " + std::to_string(size) + " pixels, got " + std::to_string(b.size()) + " words");
+  }
+  py::array_t<uint8_t> data(size);
+  const std::span<uint8_t> out{data.mutable_data(), static_cast<size_t>(size)};
+  {
+    py::gil_scoped_release nogil;
+    unpack_masks({data_of<uint32_t>(b), static_cast<size_t>(b.size())},
+                 {data_of<int32_t>(s), static_cast<size_t>(s.size())}, view, out);
+  }
+  return data;
+}
+
 py::list encode_rle_(py::object data, py::object crops, Size frame_hw) {
   const auto d = require<uint8_t>(data, {kAny}, "encode_rle", "masks.data");
   const auto c = require<int32_t>(crops, {kAny, 4}, "encode_rle", "masks.crops");
@@ -117,6 +150,7 @@ py::list mask_polygons_(py::object data, py::object crops, Size frame_hw) {
 void bind_masks(py::module_& module) {
   module.def("assemble_masks", &assemble_masks_, py::arg("coeffs"), py::arg("prototypes"), py::arg("boxes"),
              py::arg("geometry"));
+  module.def("unpack_masks", &unpack_masks_);
   module.def("encode_rle", &encode_rle_, py::arg("data"), py::arg("crops"), py::arg("frame_hw"));
   module.def("decode_rle", &decode_rle_, py::arg("counts"), py::arg("frame_hw"));
   module.def("paint_masks", &paint_masks_, py::arg("data"), py::arg("crops"), py::arg("frame_hw"), py::arg("out"));

@@ -6,19 +6,10 @@
 #include <limits>
 #include <vector>
 
-#include "yolokkn/box.h"
+#include "yolokkn/anchor_boxes.h"
 #include "yolokkn/decode.h"
 
 namespace yolokkn {
-
-inline bool is_finite(Box box) noexcept {
-  return std::isfinite(box.x1) && std::isfinite(box.y1) && std::isfinite(box.x2) && std::isfinite(box.y2);
-}
-
-// Centre and size to corners.
-inline Box corners(float cx, float cy, float w, float h) noexcept {
-  return {cx - w * 0.5f, cy - h * 0.5f, cx + w * 0.5f, cy + h * 0.5f};
-}
 
 class CandidateList {
  public:

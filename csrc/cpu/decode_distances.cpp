@@ -3,9 +3,9 @@
 
 #include "candidate_list.h"
 #include "decode_scan.h"
-#include "logit_gate.h"
 #include "yolokkn/decode.h"
 #include "yolokkn/elementary.h"
+#include "yolokkn/logit_gate.h"
 
 namespace yolokkn {
 namespace {
@@ -17,8 +17,8 @@ class LevelDecoder {
   LevelDecoder(const DistanceLevel& level, const DistanceLayout& layout, int64_t first_anchor, float gate,
                CandidateList& list)
       : level_(level), bins_(layout.num_bins), first_(first_anchor), gate_(gate), list_(list) {
-    step_x_ = static_cast<float>(static_cast<double>(layout.input_w) / static_cast<double>(level.grid_w));
-    step_y_ = static_cast<float>(static_cast<double>(layout.input_h) / static_cast<double>(level.grid_h));
+    step_x_ = grid_step(layout.input_w, level.grid_w);
+    step_y_ = grid_step(layout.input_h, level.grid_h);
   }
 
   // Looks closely at the cells that have a class above the gate, or one that is NaN.
@@ -52,25 +52,8 @@ class LevelDecoder {
   }
 
   Box box_at(int64_t cell) const noexcept {
-    const float x = static_cast<float>(cell % level_.grid_w) + 0.5f;
-    const float y = static_cast<float>(cell / level_.grid_w) + 0.5f;
-    return {(x - distance(0, cell)) * step_x_, (y - distance(1, cell)) * step_y_, (x + distance(2, cell)) * step_x_,
-            (y + distance(3, cell)) * step_y_};
-  }
-
-  // In cells: the mean of the bins 0, 1, ... weighed by their softmax.
-  float distance(int64_t side, int64_t cell) const noexcept {
-    const float* bin = level_.logits + side * bins_ * cells() + cell;
-    if (bins_ == 1) return softplus(*bin);
-    float most = bin[0];
-    for (int64_t i = 1; i < bins_; ++i) most = bin[i * cells()] > most ? bin[i * cells()] : most;
-    float sum = 0.0f, weighed = 0.0f;
-    for (int64_t i = 0; i < bins_; ++i) {
-      const float weight = exp_f32(bin[i * cells()] - most);
-      sum += weight;
-      weighed += weight * static_cast<float>(i);
-    }
-    return weighed / sum;
+    const auto at_channel = [&](int64_t channel) { return at(channel, cell); };
+    return distance_box(at_channel, grid_cell(cell, level_.grid_w, step_x_, step_y_), bins_);
   }
 
   const DistanceLevel& level_;

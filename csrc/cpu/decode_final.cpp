@@ -47,8 +47,7 @@ Candidates decode_queries(MatrixView<const float> boxes, MatrixView<const float>
   for (int64_t q = 0; q < boxes.rows; ++q) {
     const auto box_of = [&]() -> Box {
       const float* b = boxes.row(q);
-      const Box box = corners(b[0], b[1], b[2], b[3]);
-      return {box.x1 * w, box.y1 * h, box.x2 * w, box.y2 * h};
+      return query_box([b](int64_t i) { return b[i]; }, w, h);
     };
     list.visit(q, [&](int32_t c) { return logits(q, c) < kInfinity ? sigmoid(logits(q, c)) : kInfinity; }, box_of);
   }

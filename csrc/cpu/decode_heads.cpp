@@ -1,9 +1,9 @@
 #include <cmath>
 
 #include "candidate_list.h"
-#include "logit_gate.h"
 #include "yolokkn/decode.h"
 #include "yolokkn/elementary.h"
+#include "yolokkn/logit_gate.h"
 
 namespace yolokkn {
 namespace {
@@ -22,22 +22,11 @@ struct Plane {
 
 Box head_box(const Plane& plane, int64_t cell) noexcept {
   const Head& head = plane.head;
-  const float step_x = static_cast<float>(static_cast<double>(plane.layout.input_w) / static_cast<double>(head.grid_w));
-  const float step_y = static_cast<float>(static_cast<double>(plane.layout.input_h) / static_cast<double>(head.grid_h));
-  const float x = sigmoid(plane.at(0, cell));
-  const float y = sigmoid(plane.at(1, cell));
-  const float column = static_cast<float>(cell % head.grid_w);
-  const float line = static_cast<float>(cell / head.grid_w);
-  if (plane.layout.formula == HeadFormula::kV5) {
-    const float w = 2.0f * sigmoid(plane.at(2, cell));
-    const float h = 2.0f * sigmoid(plane.at(3, cell));
-    return corners((2.0f * x - 0.5f + column) * step_x, (2.0f * y - 0.5f + line) * step_y, w * w * plane.anchor[0],
-                   h * h * plane.anchor[1]);
-  }
-  const float k = head.scale_xy;
-  const float shift = (k - 1.0f) * 0.5f;
-  return corners((x * k - shift + column) * step_x, (y * k - shift + line) * step_y,
-                 exp_f32(plane.at(2, cell)) * plane.anchor[0], exp_f32(plane.at(3, cell)) * plane.anchor[1]);
+  const GridCell place = grid_cell(cell, head.grid_w, grid_step(plane.layout.input_w, head.grid_w),
+                                   grid_step(plane.layout.input_h, head.grid_h));
+  const auto at = [&](int64_t channel) { return plane.at(channel, cell); };
+  if (plane.layout.formula == HeadFormula::kV5) return yolov5_box(at, place, plane.anchor[0], plane.anchor[1]);
+  return darknet_box(at, place, plane.anchor[0], plane.anchor[1], head.scale_xy);
 }
 
 void visit_cell(const Plane& plane, int64_t cell, int64_t anchor, float gate, CandidateList& list) {

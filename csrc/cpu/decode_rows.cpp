@@ -32,9 +32,7 @@ class RowBoxes {
     const int64_t stride = layout_.strides[level_];
     const int64_t grid_w = layout_.input_w / stride;
     const float step = static_cast<float>(stride);
-    const float cx = (t[0] + static_cast<float>((anchor - begin_) % grid_w)) * step;
-    const float cy = (t[1] + static_cast<float>((anchor - begin_) / grid_w)) * step;
-    return corners(cx, cy, exp_f32(t[2]) * step, exp_f32(t[3]) * step);
+    return yolox_box([t](int64_t i) { return t[i]; }, grid_cell(anchor - begin_, grid_w, step, step));
   }
 
   int64_t cells() const noexcept {

@@ -9,6 +9,7 @@
 #include "dispatch.h"
 #include "letterbox_row.h"
 #include "yolokkn/error.h"
+#include "yolokkn/letterbox_sample.h"
 
 namespace yolokkn {
 namespace {
@@ -19,12 +20,6 @@ std::string pair_text(int64_t h, int64_t w) {
   std::string text = "(";
   text += std::to_string(h) + ", " + std::to_string(w);
   return text += ")";
-}
-
-void check_sides(const char* field, int64_t h, int64_t w) {
-  if (h >= 1 && w >= 1 && h <= kLetterboxMaxSide && w <= kLetterboxMaxSide) return;
-  fail(kName, std::string("geometry must have ") + field + " from 1 to " + std::to_string(kLetterboxMaxSide) +
-                  " in both, got " + pair_text(h, w));
 }
 
 void check_values(const LetterboxValues& values) {
@@ -46,20 +41,6 @@ void check_overlap(ImageView image, std::span<const float> out) {
   if (std::less<>()(begin, out_end) && std::less<>()(out_begin, end)) {
     fail(kName, "out must not share memory with image, got overlapping arrays");
   }
-}
-
-// Where the centre of output pixel `index` lies among `from` source pixels: the left one and the right one's weight.
-struct Sample {
-  int64_t left;
-  int64_t weight;
-};
-
-Sample sample_at(int64_t index, int64_t from, int64_t to, int64_t one) {
-  const int64_t numerator = (2 * index + 1) * from - to;  // over 2 * to
-  if (numerator <= 0) return {0, 0};
-  const int64_t left = numerator / (2 * to);
-  if (left >= from - 1) return {from - 1, 0};
-  return {left, ((numerator - left * 2 * to) * one + to) / (2 * to)};
 }
 
 LetterboxKind kind_of(const Letterbox& g) {
@@ -102,10 +83,10 @@ class OwnedPlan {
     offsets_.resize(static_cast<size_t>(g.resized_w));
     weights_.resize(static_cast<size_t>(2 * g.resized_w));
     for (int64_t x = 0; x < g.resized_w; ++x) {
-      Sample sample = sample_at(x, g.image_w, g.resized_w, 1 << 14);
-      if (sample.left == g.image_w - 1 && sample.left > 0) sample = {sample.left - 1, 1 << 14};
-      offsets_[static_cast<size_t>(x)] = static_cast<int32_t>(3 * sample.left);
-      weights_[static_cast<size_t>(2 * x)] = static_cast<int16_t>((1 << 14) - sample.weight);
+      LetterboxSample sample = letterbox_sample(x, g.image_w, g.resized_w, kColumnWeight);
+      if (sample.left == g.image_w - 1 && sample.left > 0) sample = {sample.left - 1, kColumnWeight};
+      offsets_[static_cast<size_t>(x)] = 3 * sample.left;
+      weights_[static_cast<size_t>(2 * x)] = static_cast<int16_t>(kColumnWeight - sample.weight);
       weights_[static_cast<size_t>(2 * x + 1)] = static_cast<int16_t>(sample.weight);
     }
   }
@@ -124,13 +105,10 @@ void letterbox_row(const LetterboxPlan& plan, const LetterboxRow& row) noexcept 
 }
 
 LetterboxRow row_at(ImageView image, const Letterbox& g, int64_t y) noexcept {
-  const Sample sample = sample_at(y, image.height, g.resized_h, 1 << 15);
+  const LetterboxSample sample = letterbox_row_sample(y, image.height, g.resized_h);
   const uint8_t* above = image.data + sample.left * image.row_stride;
   const bool last = sample.left == image.height - 1;
-  return {above,
-          last ? above : above + image.row_stride,
-          static_cast<int>(std::min<int64_t>(sample.weight, 32767)),
-          {nullptr, nullptr, nullptr}};
+  return {above, last ? above : above + image.row_stride, sample.weight, {nullptr, nullptr, nullptr}};
 }
 
 void fill_padding(const Letterbox& g, const LetterboxValues& values, float* out) noexcept {
@@ -162,21 +140,6 @@ void write_content(ImageView image, const Letterbox& g, const LetterboxValues& v
 }
 
 }  // namespace
-
-void check_letterbox(const Letterbox& g) {
-  check_sides("image_hw", g.image_h, g.image_w);
-  check_sides("input_hw", g.input_h, g.input_w);
-  check_sides("resized_hw", g.resized_h, g.resized_w);
-  if (g.input_h * g.input_w > kLetterboxMaxPixels) {
-    fail(kName, "geometry must have an input_hw of at most " + std::to_string(kLetterboxMaxPixels) + " pixels, got " +
-                    pair_text(g.input_h, g.input_w));
-  }
-  if (g.pad_top < 0 || g.pad_left < 0 || g.pad_top > g.input_h - g.resized_h || g.pad_left > g.input_w - g.resized_w) {
-    fail(kName, "geometry must place the content inside the input, got resized_hw " +
-                    pair_text(g.resized_h, g.resized_w) + " at pad_top, pad_left " + pair_text(g.pad_top, g.pad_left) +
-                    " in input_hw " + pair_text(g.input_h, g.input_w));
-  }
-}
 
 void letterbox(ImageView image, const Letterbox& g, const LetterboxValues& values, std::span<float> out) {
   check_letterbox(g);

@@ -6,6 +6,7 @@
 
 #include "simd/mask_kernels.h"
 #include "yolokkn/error.h"
+#include "yolokkn/mask_sample.h"
 
 namespace yolokkn {
 namespace {
@@ -30,17 +31,15 @@ struct Axis {
   int32_t node_of(int64_t pixel) const noexcept { return node[static_cast<size_t>(pixel - begin)]; }
 };
 
-Axis place_axis(Span pixels, double gain, double pad, double nodes_per_input, int64_t num_nodes) {
-  Axis axis{pixels.begin, {}, {}, std::vector<int32_t>(static_cast<size_t>(num_nodes), 0)};
+Axis place_axis(Span pixels, const MaskAxis& place) {
+  Axis axis{pixels.begin, {}, {}, std::vector<int32_t>(static_cast<size_t>(place.num_nodes), 0)};
   const auto count = static_cast<size_t>(pixels.end - pixels.begin);
   axis.node.resize(count);
   axis.weight.resize(count + kMaskSlack, 0.0f);
   for (size_t i = 0; i < count; ++i) {
-    const double pixel = static_cast<double>(pixels.begin + static_cast<int64_t>(i)) + 0.5;
-    const double position = (pixel * gain + pad) * nodes_per_input - 0.5;
-    const double clamped = std::min(std::max(position, 0.0), static_cast<double>(num_nodes - 1));
-    axis.node[i] = static_cast<int32_t>(clamped);
-    axis.weight[i] = static_cast<float>(clamped - static_cast<double>(axis.node[i]));
+    const MaskNode at = mask_node(place, pixels.begin + static_cast<int64_t>(i));
+    axis.node[i] = at.node;
+    axis.weight[i] = at.weight;
     axis.cell_end[static_cast<size_t>(axis.node[i])] = static_cast<int32_t>(pixels.begin + static_cast<int64_t>(i) + 1);
   }
   auto last = static_cast<int32_t>(pixels.begin);
@@ -66,12 +65,8 @@ class Assembler {
  public:
   Assembler(PrototypesView prototypes, MatrixView<const int32_t> crops, const Letterbox& g, const uint8_t* end)
       : prototypes_(prototypes), end_(end) {
-    x_ = place_axis(hull(crops, 0), static_cast<double>(g.resized_w) / static_cast<double>(g.image_w),
-                    static_cast<double>(g.pad_left),
-                    static_cast<double>(prototypes.width) / static_cast<double>(g.input_w), prototypes.width);
-    y_ = place_axis(hull(crops, 1), static_cast<double>(g.resized_h) / static_cast<double>(g.image_h),
-                    static_cast<double>(g.pad_top),
-                    static_cast<double>(prototypes.height) / static_cast<double>(g.input_h), prototypes.height);
+    x_ = place_axis(hull(crops, 0), mask_axis_x(g, prototypes.width));
+    y_ = place_axis(hull(crops, 1), mask_axis_y(g, prototypes.height));
     lerped_.resize(static_cast<size_t>(prototypes.width + kMaskSlack));
     cell_ends_.resize(static_cast<size_t>(prototypes.width));
     row_.resize(x_.node.size() + kMaskSlack);
@@ -173,20 +168,6 @@ class Assembler {
 
 }  // namespace
 
-void check_mask_geometry(const Letterbox& g) {
-  const auto limit = int64_t{1} << 30;
-  if (g.image_h >= limit || g.image_w >= limit) {
-    fail("assemble_masks", "geometry must have an image below 2**30 pixels a side, got " + std::to_string(g.image_h) +
-                               "x" + std::to_string(g.image_w));
-  }
-  if (g.image_h < 1 || g.image_w < 1 || g.input_h < 1 || g.input_w < 1 || g.resized_h < 1 || g.resized_w < 1) {
-    fail("assemble_masks", "geometry must have sizes of 1 or more, got image " + std::to_string(g.image_h) + "x" +
-                               std::to_string(g.image_w) + ", input " + std::to_string(g.input_h) + "x" +
-                               std::to_string(g.input_w) + ", resized " + std::to_string(g.resized_h) + "x" +
-                               std::to_string(g.resized_w));
-  }
-}
-
 void check_masks(const char* function, const MasksView& masks) {
   const auto limit = int64_t{1} << 31;
   if (masks.frame_h < 0 || masks.frame_w < 0 || masks.frame_h >= limit || masks.frame_w >= limit) {
@@ -217,9 +198,7 @@ int64_t mask_crops(MatrixView<const float> boxes, int64_t frame_h, int64_t frame
     bool finite = true;
     for (int i = 0; i < 4; ++i) {
       finite = finite && std::isfinite(box[i]);
-      const auto size = static_cast<double>(i % 2 == 0 ? frame_w : frame_h);
-      const double edge = std::ceil(static_cast<double>(box[i]) - 0.5);
-      crop[i] = std::isfinite(box[i]) ? static_cast<int32_t>(std::min(std::max(edge, 0.0), size)) : 0;
+      crop[i] = crop_edge(box[i], i % 2 == 0 ? frame_w : frame_h);
     }
     if (!finite || crop[2] <= crop[0] || crop[3] <= crop[1]) std::fill(crop, crop + 4, 0);
     const int64_t area = (int64_t{crop[2]} - crop[0]) * (int64_t{crop[3]} - crop[1]);

@@ -8,6 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "yolokkn/score_rank.h"
+
 namespace yolokkn {
 
 // NMS stops early, so most of a dense output never needs to be sorted: rows are dealt into buckets by the leading bits
@@ -22,7 +24,7 @@ class ScoreOrder {
     uint32_t high = 0;
     for (size_t i = 0; i < scores.size(); ++i) {
       if (!std::isfinite(scores[i])) continue;
-      const uint32_t rank = descending(scores[i]);
+      const uint32_t rank = score_rank(scores[i]);
       low = std::min(low, rank);
       high = std::max(high, rank);
       keys.push_back((uint64_t{rank} << 32) | i);
@@ -52,12 +54,6 @@ class ScoreOrder {
  private:
   static constexpr size_t kSmall = 256;
   static constexpr int kBucketBits = 11;
-
-  // Ascending ranks are descending scores; -0 equals 0.
-  static uint32_t descending(float score) noexcept {
-    const auto bits = std::bit_cast<uint32_t>(score + 0.0f);
-    return (bits & 0x80000000u) != 0 ? bits : ~(bits | 0x80000000u);
-  }
 
   void deal(const std::vector<uint64_t>& keys, uint32_t low, uint32_t high) {
     const int shift = std::max(0, static_cast<int>(std::bit_width(high - low)) - kBucketBits);

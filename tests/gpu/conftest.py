@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
+from tests.gpu import emulation
+from tests.gpu.cuda_facade import CudaOps
+from yolokkn import ops
 from yolokkn.errors import DeviceError, MissingDependencyError
+from yolokkn.ops.cuda import CudaKernels
+from yolokkn.runtime import cuda_device
 from yolokkn.runtime.cuda_device import Gpu, find_gpu
 from yolokkn.runtime.engine_library import Library, find_library
 
@@ -49,3 +55,23 @@ def library(request: pytest.FixtureRequest, gpu: Gpu) -> Library:
     if not any(isinstance(one, Library) for one in found.values()):
         absent("; ".join(map(str, found.values())))
     pytest.skip(chosen)
+
+
+@pytest.fixture(scope="session")
+def emulated_runtime() -> SimpleNamespace:
+    """The CUDA kernels and a CUDA runtime on the host, built from csrc/cuda and csrc/emulator."""
+    return emulation.build()
+
+
+@pytest.fixture(params=["emulated", "cuda"])
+def cuda_op(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> CudaOps:
+    """The CUDA kernels as ops of NumPy arrays: run by the host in a shuffled order, and by a GPU where there is one."""
+    if request.param == "cuda":
+        request.getfixturevalue("gpu")
+        if not ops.cuda.is_built():
+            absent("the package was built without nvcc")
+        return CudaOps(ops.cuda.kernels())
+    runtime = request.getfixturevalue("emulated_runtime")
+    monkeypatch.setattr(cuda_device, "_runtime", lambda: runtime)
+    runtime.set_order(int.from_bytes(request.node.name.encode()[-8:], "little"))
+    return CudaOps(CudaKernels(runtime))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,12 +12,13 @@ import yolokkn
 from tests.deploy.networks import CASES, HW, PICTURE, fitted
 from tests.runtime.engines import convolution
 from yolokkn.deploy import build_onnx
-from yolokkn.deploy.engine_export import export_engine
+from yolokkn.deploy.engine_export import calibrate_on, export_engine
 from yolokkn.graph import read_model
 from yolokkn.runtime.assets import resolve_model
 from yolokkn.runtime.backends import open_backend
 from yolokkn.runtime.backends.switching import SwitchingBackend
 from yolokkn.runtime.backends.tensorrt import TensorRtBackend
+from yolokkn.runtime.cuda_device import checked, find_gpu
 from yolokkn.runtime.engine_cache import EngineCache
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2}  # of a channel's largest value, or of 1
@@ -58,6 +60,68 @@ def test_every_network_gives_the_numbers_of_onnx_runtime(case, precision, librar
         check_close(backend.run(feeds), wanted.run(feeds), TOLERANCE[precision])
 
 
+def test_an_int8_engine_gives_the_numbers_of_its_graph(library, tmp_path, cache):
+    """Of the quantised graph, up to roundings at its steps; and not those of the float32 model, which it was made from."""
+    content = read_model(resolve_model("person-vehicle")).to_bytes()
+    pictures = [np.ascontiguousarray(np.roll(PICTURE, 13 * i, 1)) for i in range(8)]
+    (tmp_path / "photos").mkdir()
+    for i, picture in enumerate(pictures):
+        cv2.imwrite(str(tmp_path / "photos" / f"{i}.png"), picture)
+    path, calibration = tmp_path / "a.engine", calibrate_on(content, tmp_path / "photos")
+    report = export_engine(
+        content, path, name="a.onnx", library=library.name, cache=cache, precision="int8", calibration=calibration
+    )
+    assert "QuantizeLinear" in report.manifest.op_types
+    engine = yolokkn.load(path, score_threshold=0.02)
+    graph = yolokkn.load(report.graph, score_threshold=0.02, imgsz=engine.input_hw)
+    plain = yolokkn.load(content, score_threshold=0.02, imgsz=engine.input_hw)
+    for picture in pictures:
+        feeds = engine.workspace().feeds(picture)
+        for _ in range(3):  # the first run, the capture, the replay
+            got = engine.backend.run(feeds)
+        right, whole = graph.backend.run(feeds), plain.backend.run(feeds)
+        for name in right:
+            near, lost = np.abs(got[name] - right[name]).mean(), np.abs(whole[name] - right[name]).mean()
+            assert near <= 0.5 * lost, name  # nearer to its own graph than that is to the model
+            assert np.corrcoef(got[name].ravel(), right[name].ravel())[0, 1] > 0.999, name
+
+
+def test_a_float32_file_runs_in_float16_unless_float32_is_asked_for(library, tmp_path, cache):
+    content, _ = build_onnx(fitted("yolovkkn2-p", "detect"), verify=False)
+    wanted, lost = open_backend("onnxruntime", content), {}
+    feeds = random_feeds((1, 3, *HW))
+    for precision in (None, "fp32"):
+        backend = TensorRtBackend(content, library=library.name, cache=cache, precision=precision)
+        got, right = backend.run(feeds), wanted.run(feeds)
+        check_close(got, right, TOLERANCE[precision or "fp16"])
+        lost[precision] = max(np.abs(got[name] - right[name]).max() for name in right)
+    assert lost[None] > lost["fp32"]
+
+
+def test_many_shapes_share_contexts(library, tmp_path, cache):
+    content, _ = build_onnx(fitted("yolovkkn2-p", "detect"), dynamic_hw=True, verify=False)
+    backend = engine_of(content, library, tmp_path, cache, precision="fp32", imgsz=((64, 64), HW, (160, 160)))
+    wanted = open_backend("onnxruntime", content)
+    shapes = [(1, 3, height, width) for height in (64, 96, 128, 160) for width in (64, 96, 128, 160)]
+    for turn in range(3):
+        for seed, shape in enumerate(shapes):
+            feeds = random_feeds(shape, turn + seed)
+            check_close(backend.run(feeds), wanted.run(feeds), TOLERANCE["fp32"])
+    request = backend._requests.get()
+    assert [lane.is_captured for lane in request.lanes.values()] == [True] * 4
+
+
+def test_the_thread_keeps_its_gpu(library, tmp_path, cache):
+    before = checked("cudaGetDevice")
+    backend = engine_of(convolution(), library, tmp_path, cache, precision="fp32")
+    backend.run(random_feeds((1, 3, 32, 32)))
+    assert checked("cudaGetDevice") == before
+    if checked("cudaGetDeviceCount") > 1 and str(find_gpu(1)) == str(backend.gpu):
+        other = TensorRtBackend(tmp_path / "a.engine", device="cuda:1", cache=cache)
+        other.run(random_feeds((1, 3, 32, 32)))
+        assert checked("cudaGetDevice") == before
+
+
 def test_free_sizes_in_any_order(library, tmp_path, cache):
     content, _ = build_onnx(fitted("yolovkkn2-p", "detect"), batch=None, dynamic_hw=True, verify=False)
     backend = engine_of(
@@ -78,7 +142,7 @@ def test_the_run_is_captured(library, tmp_path, cache):
     for seed in range(3):
         backend.run(random_feeds((1, 3, 32, 32), seed))
     request = backend._requests.get()
-    assert [lane.is_captured for lane in request._lanes.values()] == [True]
+    assert [lane.is_captured for lane in request.lanes.values()] == [True]
 
 
 @pytest.mark.parametrize("num_requests", [1, 4])
@@ -123,12 +187,10 @@ def test_an_onnx_file_runs_through_the_cache_and_takes_over_from_onnx_runtime(li
     assert both.switch(120)
     check_close(both.run(feeds), wanted, TOLERANCE["fp32"])
     TensorRtBackend(content, library=library.name, cache=cache, say=said.append)
-    assert len(said) == 1  # built once, then found
+    assert len(said) == 2  # why it is built and in which precision; then it is found
 
 
 def test_memory_goes_back(library, tmp_path, cache):
-    from yolokkn.runtime.cuda_device import checked
-
     def free_bytes():
         checked("cudaDeviceSynchronize")
         return int(checked("cudaMemGetInfo")[0])

@@ -30,3 +30,16 @@ def random_masks(rng: np.random.Generator, count: int, frame_hw: tuple[int, int]
         parts.append((noise > rng.choice([-1.0, 0.2, 0.5, 0.8, 2.0])).astype(np.uint8).ravel())
         crops.append([xs[0], ys[0], xs[1], ys[1]])
     return Masks(np.concatenate(parts), np.array(crops, np.int32).reshape(-1, 4), frame_hw)
+
+
+def pack_masks(masks: Masks) -> tuple[np.ndarray, np.ndarray]:
+    """Bits as the GPU packs them, and where each mask begins: (words,) uint32, (N + 1,) int32."""
+    parts, starts = [np.zeros(0, np.uint32)], [0]
+    for index in range(len(masks)):
+        crop = masks.crop(index) != 0
+        h, w = crop.shape
+        padded = np.zeros((h, -(-w // 32) * 32), bool)
+        padded[:, :w] = crop
+        parts.append(np.packbits(padded, axis=1, bitorder="little").ravel().view(np.uint32))
+        starts.append(starts[-1] + parts[-1].size)
+    return np.concatenate(parts), np.array(starts, np.int32)

@@ -9,6 +9,7 @@ except ImportError as error:
         f"yolokkn: the compiled part is not in {__path__[0]} ({error}). Python imports yolokkn from its source folder: "
         "run from another folder, or build in place with: pip install -e ."
     ) from error
+from yolokkn.ops import cuda as cuda
 from yolokkn.ops import reference
 from yolokkn.ops.candidates import Candidates
 from yolokkn.ops.decode import decode_channels, decode_rows
@@ -48,10 +49,10 @@ __all__ = [
 
 
 def implementations() -> tuple[str, ...]:
-    """Return the implementations that this build has.
+    """Return the implementations that this build has: "cuda" where it was built with nvcc.
 
     Example:
         >>> "cpu" in implementations()
         True
     """
-    return ("reference", "cpu")
+    return ("reference", "cpu", "cuda") if cuda.is_built() else ("reference", "cpu")

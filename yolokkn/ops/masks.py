@@ -55,6 +55,23 @@ def assemble_masks(coeffs: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray
     return Masks(data, crops, (int(geometry.image_hw[0]), int(geometry.image_hw[1])))
 
 
+def unpack_masks(bits: np.ndarray, starts: np.ndarray, crops: np.ndarray, frame_hw: tuple[int, int]) -> Masks:
+    """Turn packed masks, as the GPU gives them, into bytes.
+
+    Args:
+        bits: (words,) uint32: mask n from starts[n] on, row after row of its crop, the leftmost pixel in bit 0 of a row's
+            first word.
+        starts: (N or more,) int32.
+        crops: (N, 4) int32 x1, y1, x2, y2, the last two exclusive.
+        frame_hw: Height and width of the frame.
+
+    Raises:
+        TypeError: An array has a wrong dtype.
+        ValueError: A mask leaves the words, or a crop is none.
+    """
+    return Masks(_native.unpack_masks(bits, starts, crops), crops, frame_hw)
+
+
 @explain_kinds
 def encode_rle(masks: Masks) -> list[dict[str, Any]]:
     """Encode masks as COCO's compressed run lengths, byte for byte as pycocotools does; the frame is never painted.

@@ -2,6 +2,7 @@
 // blocks of eight columns; the last block overlaps the one before it, so that only rows of fewer than eight columns go
 // the scalar way. In a register's lanes lie columns 0 to 3 and 4 to 7.
 #include "../letterbox_row.h"
+#include "yolokkn/letterbox_sample.h"
 
 #ifdef __AVX2__
 #include <immintrin.h>
@@ -9,10 +10,6 @@
 
 namespace yolokkn::YOLOKKN_ISA {
 namespace {
-
-int lerp_rows(int above, int below, int weight) noexcept {
-  return above * 128 + (((below - above) * 128 * weight + (1 << 14)) >> 15);
-}
 
 void point_scalar(const LetterboxPlan& plan, const LetterboxRow& row) noexcept {
   for (int c = 0; c < 3; ++c) {

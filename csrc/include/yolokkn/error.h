@@ -12,6 +12,12 @@ class ValueError : public std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+// A call of CUDA's that failed (DeviceError in Python).
+class DeviceError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 [[noreturn]] inline void fail(const char* function, const std::string& rest) {
   throw ValueError(std::string(function) + ": " + rest);
 }

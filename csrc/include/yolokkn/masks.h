@@ -45,6 +45,11 @@ int64_t mask_crops(MatrixView<const float> boxes, int64_t frame_h, int64_t frame
 void assemble_masks(MatrixView<const float> coeffs, PrototypesView prototypes, MatrixView<const int32_t> crops,
                     const Letterbox& geometry, std::span<uint8_t> out);
 
+// Bitmaps from packed ones: mask n has the words from starts[n] on, row after row of its crop, the leftmost pixel in
+// bit 0 of a row's first word. `out` holds the crops' areas. Throws ValueError where a mask would leave the words.
+void unpack_masks(std::span<const uint32_t> bits, std::span<const int32_t> starts, MatrixView<const int32_t> crops,
+                  std::span<uint8_t> out);
+
 // Paints every mask into its own frame: out (N, frame_h, frame_w), 0 or 1.
 void paint_masks(const MasksView& masks, std::span<uint8_t> out) noexcept;
 

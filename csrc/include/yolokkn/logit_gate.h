@@ -1,4 +1,4 @@
-// Which logits cannot pass a score threshold, without an exponential. Internal to csrc/cpu.
+// Which logits cannot pass a score threshold, without an exponential.
 #pragma once
 
 #include <cmath>
