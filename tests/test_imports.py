@@ -21,8 +21,16 @@ LEVELS = {  # longest prefix wins
     "yolokkn.evaluation": 2,
     "yolokkn.models": 2,
     "yolokkn.data": 2,
+    "yolokkn.benchmark": 2,
+    "yolokkn.benchmark.backends": 4,
+    "yolokkn.benchmark.networks": 3,
+    "yolokkn.benchmark.pipeline": 4,
+    "yolokkn.benchmark.startup": 4,
+    "yolokkn.benchmark.suites": 4,
     "yolokkn.runtime": 2,
     "yolokkn.runtime.model": 3,
+    "yolokkn.runtime.gpu_workspace": 3,
+    "yolokkn.runtime.backend_choice": 3,
     "yolokkn.runtime.load": 3,
     "yolokkn.runtime.pipeline": 3,
     "yolokkn.runtime.track": 3,
@@ -41,7 +49,11 @@ TORCH = ("yolokkn.models", "yolokkn.data", "yolokkn.training", "yolokkn.deploy")
 HEAVY = {
     "torch": ("yolokkn.runtime.backends.torch", *TORCH),
     "openvino": ("yolokkn.runtime.backends.openvino",),
-    "onnxruntime": ("yolokkn.runtime.backends.onnxruntime", "yolokkn.deploy.quantize"),  # there: its quantiser
+    "onnxruntime": (  # in quantize: its quantiser
+        "yolokkn.runtime.backends.onnxruntime",
+        "yolokkn.runtime.backends.onnxruntime_network",
+        "yolokkn.deploy.quantize",
+    ),
     "google": ("yolokkn.graph",),
     "supervision": ("yolokkn.types",),
     "av": ("yolokkn.runtime",),
@@ -50,7 +62,8 @@ HEAVY = {
     "matplotlib": ("yolokkn.plotting",),
     "yaml": ("yolokkn.safe_yaml", "yolokkn.data", "yolokkn.training", "yolokkn.cli"),
     "optuna": ("yolokkn.evaluation.mot_tune",),
-    "onnx": ("yolokkn.deploy.quantize",),  # ONNX Runtime's quantiser works on its messages
+    # ONNX Runtime's quantiser works on its messages; its checker
+    "onnx": ("yolokkn.deploy.quantize", "yolokkn.deploy.onnx_check"),
     "safetensors": (),
     "pycocotools": (),
     "scipy": (),

@@ -9,6 +9,7 @@ import numpy as np
 
 LetterboxRule = Literal["letterbox", "topleft", "stretch"]
 LETTERBOX_RULES: tuple[str, ...] = get_args(LetterboxRule)
+DEFAULT_SIDE, DEFAULT_STRIDE = 640, 32  # of a model of free size that names none
 
 
 def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:

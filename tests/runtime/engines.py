@@ -8,11 +8,14 @@ from yolokkn.graph import GraphBuilder
 from yolokkn.runtime.engine_manifest import Engine, EngineRequest, seal
 
 
-def convolution(batch: int | str = 1, side: int | str = 32, op: str = "Relu") -> bytes:
-    """An ONNX file with a convolution and one operator behind it."""
+def convolution(batch: int | str = 1, side: int | str = 32, op: str = "Relu", depth: int = 1) -> bytes:
+    """An ONNX file with so many convolutions, of which all but the last may be turned to float16, and an operator behind."""
     builder = GraphBuilder("small", opset=17)
     sides = (side, side) if isinstance(side, int) else ("height", "width")
     x = builder.input("images", "float32", (batch, 3, *sides))
+    for layer in range(depth - 1):
+        kernel = builder.initializer(f"w{layer}", np.full((3, 3, 1, 1), 0.3, np.float32))
+        x = builder.node("Conv", [x, kernel], output=f"x{layer}")
     weights = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
     y = builder.node("Conv", [x, builder.initializer("w", weights)], output="c", pads=[1, 1, 1, 1])
     builder.output(builder.node(op, [y], output="y"), "float32", (batch, 4, *sides))

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+from dataclasses import replace
 from enum import IntEnum
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from yolokkn import ops
+from yolokkn.runtime import cuda_device, engine_build
 from yolokkn.runtime.backends import open_backend
+from yolokkn.runtime.engine_library import find_library
 
 _DTYPES = {"float32": np.float32, "float16": np.float16, "int64": np.int64}
 
@@ -25,18 +30,25 @@ class Status(IntEnum):
     cudaErrorDeviceLost = 999
 
 
+def holds(start, buffer, address, size):
+    """Whether an allocation has these bytes."""
+    return start <= address and address + size <= start + len(buffer)
+
+
 class Cuda:
     """What of `cuda.bindings.runtime` is used."""
 
     cudaStreamNonBlocking = 1
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice="up", cudaMemcpyDeviceToHost="down")
+    cudaEventDisableTiming = 2
+    cudaMemcpyKind = SimpleNamespace(cudaMemcpyDefault="where the addresses are")
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal="thread")
 
     def __init__(self, capability=(8, 6), memory=1 << 30):
         self.capability, self.memory = capability, memory
+        self.count, self.current, self.used, self.last_error = 1, 0, set(), Status.cudaSuccess
         self.device, self.pinned, self.recording = {}, {}, {}
         self.graphs, self.streams, self.numbers = {}, set(), itertools.count(1)
-        self.calls, self.is_lost, self.is_capturable = [], False, True
+        self.calls, self.is_lost, self.is_capturable, self.is_invalidated = [], False, True, False
 
     def _answer(self, name, *values):
         self.calls.append(name)
@@ -46,18 +58,38 @@ class Cuda:
         return Status.cudaSuccess, status.name.encode()
 
     def cudaGetDeviceCount(self):
-        return self._answer("count", 1)
+        return self._answer("count", self.count)
+
+    def cudaGetDevice(self):
+        return self._answer("get", self.current)
 
     def cudaSetDevice(self, index):
+        self.current = index
+        self.used.add(index)
         return self._answer("set")
+
+    def cudaGetLastError(self):
+        self.last_error, error = Status.cudaSuccess, self.last_error
+        return (error,)
+
+    def cuDeviceGet(self, index):
+        return Status.cudaSuccess, index
+
+    def cuDevicePrimaryCtxGetState(self, device):
+        return Status.cudaSuccess, 0, int(device in self.used)
 
     def cudaGetDeviceProperties(self, index):
         major, minor = self.capability
-        return self._answer("properties", SimpleNamespace(name=b"Simulated\0\0", major=major, minor=minor))
+        return self._answer(
+            "properties",
+            SimpleNamespace(name=f"Simulated{' ' * (index > 0)}{index or ''}\0\0".encode(), major=major, minor=minor),
+        )
 
     def _allocate(self, where, size):
         if size > self.memory:
             return Status.cudaErrorMemoryAllocation, 0
+        if self.recording:
+            raise AssertionError("memory is allocated while a graph is captured")
         buffer = (ctypes.c_ubyte * size)()
         where[ctypes.addressof(buffer)] = buffer
         return self._answer("allocate", ctypes.addressof(buffer))
@@ -69,6 +101,7 @@ class Cuda:
         return self._allocate(self.pinned, size)
 
     def cudaFree(self, pointer):
+        self.is_invalidated |= bool(self.recording)  # as in the thread that captures
         del self.device[pointer]
         return self._answer("free")
 
@@ -95,14 +128,32 @@ class Cuda:
             work()
 
     def cudaMemcpyAsync(self, target, source, size, kind, stream):
-        to, of = (self.device, self.pinned) if kind == "up" else (self.pinned, self.device)
-        if not (size <= len(to[target]) and size <= len(of[source])):
-            raise AssertionError("out of bounds")
+        if kind != self.cudaMemcpyKind.cudaMemcpyDefault:
+            raise AssertionError("another kind of copy")
+        is_up = any(holds(start, buffer, target, size) for start, buffer in self.device.items())
+        to, of = (self.device, self.pinned) if is_up else (self.pinned, self.device)
+        for where, address in ((to, target), (of, source)):
+            if not any(holds(start, buffer, address, size) for start, buffer in where.items()):
+                raise AssertionError("out of bounds")
         self.enqueue(stream, lambda: ctypes.memmove(target, source, size))
-        return self._answer(kind)
+        return self._answer("up" if is_up else "down")
 
     def cudaStreamSynchronize(self, stream):
         return self._answer("synchronize")
+
+    def cudaEventCreateWithFlags(self, flags):
+        return Status.cudaSuccess, next(self.numbers)
+
+    def cudaEventRecord(self, event, stream):
+        return (Status.cudaSuccess,)  # streams do at once what they are told
+
+    def cudaStreamWaitEvent(self, stream, event, flags):
+        return (Status.cudaSuccess,)
+
+    def cudaEventSynchronize(self, event):
+        return (Status.cudaSuccess,)
+
+    cudaEventDestroy = cudaEventSynchronize
 
     def cudaStreamBeginCapture(self, stream, mode):
         self.recording[stream] = []
@@ -110,7 +161,9 @@ class Cuda:
 
     def cudaStreamEndCapture(self, stream):
         works = self.recording.pop(stream)
-        if not self.is_capturable:
+        is_invalidated, self.is_invalidated = self.is_invalidated, False
+        if is_invalidated or not self.is_capturable:
+            self.last_error = Status.cudaErrorDeviceLost
             return Status.cudaErrorDeviceLost, None
         return self._answer("end", works)
 
@@ -136,6 +189,11 @@ class Context:
     def __init__(self, engine):
         self.engine, self.shapes, self.addresses, self.outputs = engine, {}, {}, {}
 
+    def set_optimization_profile_async(self, index, stream):
+        assert index == 0 and stream in self.engine.cuda.streams and not self.shapes
+        self.engine.chosen_profiles += 1
+        return True
+
     def set_input_shape(self, name, shape):
         least, _, largest = self.engine.profile(name)
         fits = len(shape) == len(least) and all(a <= n <= b for a, n, b in zip(least, shape, largest, strict=True))
@@ -156,12 +214,14 @@ class Context:
         return True
 
     def execute_async_v3(self, stream):
-        if self.engine.fails:
+        self.engine.on_queue()
+        if self.engine.fails or (self.engine.fails_captured and self.engine.cuda.recording):
             self.engine.library.logger.log(self.engine.library.trt.ILogger.ERROR, "illegal memory access")
             return False
         shapes = dict(self.shapes)
 
         def work():
+            self.engine.runs += 1
             if shapes != self.shapes:
                 raise AssertionError("the context was changed after its capture")
             backend, feeds = self.engine.backend, {}
@@ -181,8 +241,11 @@ class Engine:
 
     def __init__(self, content, profiles, cuda, library):
         self.backend = open_backend("onnxruntime", content, threads=1)
-        self.profiles, self.cuda, self.library, self.fails = profiles, cuda, library, False
-        self.contexts = 0
+        self.content, self.profiles, self.cuda, self.library = content, profiles, cuda, library
+        self.fails = self.fails_captured = False
+        self.on_queue = lambda: None
+        self.contexts = self.runs = self.chosen_profiles = 0
+        self.num_optimization_profiles = 1
         self.specs = {s.name: s for s in (*self.backend.inputs, *self.backend.outputs)}
         self.names = list(self.specs)
         self.num_io_tensors = len(self.names)
@@ -208,9 +271,64 @@ class Engine:
         return self.profile(name)
 
     def create_runtime_config(self):
-        cache = SimpleNamespace(deserialize=lambda data: True, serialize=lambda: b"kernels")
+        cache = SimpleNamespace(deserialize=lambda data: True, serialize=lambda: b"kernels" * self.contexts)
         return SimpleNamespace(create_runtime_cache=lambda: cache, set_runtime_cache=lambda c: True)
 
     def create_execution_context(self, config):
         self.contexts += 1
         return Context(self)
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX (extra engine) is not installed")
+    simulated = Cuda()
+    monkeypatch.setattr(cuda_device, "_runtime", lambda: simulated)
+    monkeypatch.setattr(cuda_device, "_driver", lambda: simulated)
+    monkeypatch.setattr(ops.cuda, "why_not", lambda: "the simulated GPU runs no kernels")
+    return simulated
+
+
+@pytest.fixture
+def engines(cuda, monkeypatch, tmp_path):
+    """Let the real library build and read plans; where it wants a GPU for the rest, ONNX Runtime computes the engine."""
+    library, real_build, built, opened = find_library("tensorrt_rtx"), engine_build.build_plan, {}, []
+
+    def build(graph, profiles, *arguments, **options):
+        result = real_build(graph, profiles, *arguments, **options)
+        built[result.plan] = graph, profiles
+        return result
+
+    class Runtime(library.trt.Runtime):
+        def deserialize_cuda_engine(self, plan):
+            with library.messages() as messages:
+                real = super().deserialize_cuda_engine(plan)
+            if bytes(plan) not in built:
+                return real
+            assert real is not None or "cudaError" in messages[0]  # the plan itself was to its liking
+            opened.append(Engine(*built[bytes(plan)], cuda, library))
+            return opened[-1]
+
+    monkeypatch.setattr(engine_build, "build_plan", build)
+    monkeypatch.setattr(library.trt, "Runtime", Runtime)
+    dtypes = {"float32": np.float32, "float16": np.float16, "int64": np.int64}
+    monkeypatch.setattr(library.trt, "nptype", lambda dtype: dtypes[dtype])
+    monkeypatch.setenv("YOLOKKN_CACHE", str(tmp_path / "cache"))
+    return opened
+
+
+@pytest.fixture
+def simulated_tensorrt(cuda, monkeypatch):
+    """TensorRT on the third of three GPUs, as far as building goes: TensorRT-RTX builds for it. Gives on which GPU it did."""
+    library, real_build, seen = find_library("tensorrt_rtx"), engine_build.build_plan, []
+    classic = replace(library, name="tensorrt")
+    cuda.count = 3
+    cuda.cudaSetDevice(1)
+
+    def build(graph, profiles, chosen, *arguments, **options):
+        seen.append(cuda.current)
+        return real_build(graph, profiles, library, *arguments, **options)
+
+    monkeypatch.setattr(engine_build, "build_plan", build)
+    monkeypatch.setattr("yolokkn.deploy.engine_export.find_library", lambda name, say: classic)
+    return cuda, seen

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.runtime.engines import convolution
 from yolokkn.errors import MissingDependencyError, ModelError
-from yolokkn.graph import GraphBuilder, parse_model
+from yolokkn.graph import GraphBuilder, parse_model, read_model
 from yolokkn.graph.onnx_rewrite import store_half
 from yolokkn.runtime import engine_build
+from yolokkn.runtime.assets import resolve_model
 from yolokkn.runtime.engine_build import EngineOptions, build_engine, build_plan, make_request
 from yolokkn.runtime.engine_library import find_library
 from yolokkn.runtime.engine_manifest import verify
 from yolokkn.runtime.engine_profiles import engine_profiles
+from yolokkn.runtime.interrupts import deferred_interrupt
 
+ROOT = Path(__file__).parents[2]
 AHEAD = EngineOptions(capabilities=("SM86", "SM89"))
+
+
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler, here and in child processes: who starts tests in the background may have Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +140,59 @@ def test_what_stops_the_progress_stops_the_build(library, error):
     with pytest.raises(type(error)) as caught:
         build_plan(convolution(), {}, library, AHEAD, on_progress=stop)
     assert caught.value is error and len(calls) == 5
+
+
+@pytest.mark.parametrize("delays", [(0.0,), (0.3, 0.2), (0.8, 0.3, 0.3)])
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_stops_a_real_build(library, tmp_path, delays):
+    """Signals at several times: 130, nothing written, and no word of the library's own."""
+    words = [
+        "person-vehicle",
+        "--format",
+        "engine",
+        "--precision",
+        "fp32",
+        "--imgsz",
+        "32:384:1024",
+        "--save",
+        "a.engine",
+    ]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "YOLOKKN_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "yolokkn", "export", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env) as build:
+        assert "building an engine" in build.stderr.readline()
+        for delay in delays:
+            time.sleep(delay)
+            build.send_signal(signal.SIGINT)
+        said = build.stderr.read()
+    # -2 where a later signal meets Python on its way out; shells call that 130, too
+    assert said == "yolokkn export: stopped\n" and build.returncode in (130, -signal.SIGINT)
+    assert not [path for path in tmp_path.rglob("*.engine*") if path.suffix != ".lock"]
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_is_held_back_and_then_raised():
+    for error in (None, ValueError("mine")):
+        with pytest.raises(KeyboardInterrupt), deferred_interrupt() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+            assert interrupt.came
+            if error:
+                raise error
+    with deferred_interrupt() as interrupt:
+        pass
+    assert not interrupt.came and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_order_of_gpus_does_not_matter():
+    one, other = (EngineOptions(capabilities=given) for given in (("SM120", "SM86"), ("SM86", "SM120")))
+    assert one == other and one.capabilities == ("SM86", "SM120")
+
+
+def test_a_workspace_that_is_too_small_is_said(library):
+    content = read_model(resolve_model("person-vehicle")).to_bytes()
+    profiles = engine_profiles(parse_model(content))
+    with pytest.raises(ModelError, match=r"within --workspace 1 \(MB\): no way of running a layer needs so little"):
+        build_plan(content, profiles, library, EngineOptions(workspace_mb=1))
 
 
 def test_gpus_that_are_not_offered(library):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -50,7 +52,7 @@ def test_a_rebuild_says_why(cache):
     assert get(cache, request(model_sha256="ef" * 32))[0].reason == "the model changed"
     assert get(cache, request(model_sha256="0" * 64), "b.onnx")[0].reason == "there is none of this model yet"
     # the same model by another name: its nearest engine counts
-    assert get(cache, request(precision="fp16"), "c.onnx")[0].reason == "precision: fp32 -> fp16"
+    assert get(cache, request(precision="fp16"), "c.onnx")[0].reason == "the precision was fp32, now fp16"
 
 
 @pytest.mark.parametrize("which", ["engine", "manifest", "no manifest", "another's"])
@@ -169,6 +171,83 @@ def test_killed_while_writing_leaves_no_half(tmp_path):
     assert whole > 0 and parts > 0  # else the kills prove nothing
 
 
+READER = """
+import json, os, sys
+from pathlib import Path
+from tests.runtime.engines import request, sealed
+from yolokkn.runtime.engine_cache import EngineCache
+if os.geteuid() == 0:  # whom no mode keeps out
+    os.setgid(65534)
+    os.setuid(65534)
+cache, said = EngineCache(Path(sys.argv[1])), []
+for precision in sys.argv[2:]:
+    wanted = request(precision=precision)
+    found = cache.get_or_build(wanted, "a.onnx", lambda: sealed(wanted), say=said.append)
+    said.append([found.is_hit, found.engine.manifest.request.precision, cache.load_blob("timing") is not None])
+cache.store_blob("another", b"x")
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture
+def world_readable(tmp_path):
+    """A folder that every user can reach; those of pytest are for their owner."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+
+
+def read_only(folder, *precisions):
+    for path in folder.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    folder.chmod(0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", READER, str(folder), *precisions], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_cache_that_cannot_be_written_serves_what_it_has(world_readable):
+    cache = EngineCache(world_readable)
+    get(cache, request(precision="fp16"))
+    cache.store_blob("timing", b"learned")
+    before = sorted(path.name for path in cache.folder.iterdir())
+    hit, why, problem, miss = read_only(world_readable, "fp16", "int8")
+    assert hit == [True, "fp16", True] and miss == [False, "int8", True]
+    assert why == "building an engine: the precision was fp16, now int8"
+    assert problem.startswith(f"the engine cannot be kept in the cache ({cache.folder}/")
+    assert problem.endswith(
+        "Permission denied), and is built without it; set YOLOKKN_CACHE to a folder that can be written"
+    )
+    assert sorted(path.name for path in cache.folder.iterdir()) == before
+
+
+def test_a_cache_that_cannot_be_made_is_done_without(world_readable):
+    why, problem, built = read_only(world_readable, "fp16")
+    assert why == "building an engine: there is none of this model yet" and built == [False, "fp16", False]
+    assert problem.startswith(f"the engine cannot be kept in the cache ({world_readable}/engines: Permission denied)")
+
+
+def test_an_engine_that_may_not_be_read_is_built_anew(world_readable):
+    if os.geteuid() != 0:
+        pytest.skip("wants another user's file, which root alone can make")
+    path = get(EngineCache(world_readable), request(precision="fp16"))[0].path
+    read_only(world_readable, "fp32")
+    path.chmod(0o600)
+    done = subprocess.run(
+        [sys.executable, "-c", READER, str(world_readable), "fp16"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert json.loads(done.stdout)[0] == "building an engine: the one in the cache cannot be read (Permission denied)"
+
+
 def test_what_was_used_least_recently_goes_first(tmp_path):
     cache = EngineCache(tmp_path, max_bytes=3 * len(sealed(request()).content) + 100)
     paths = []
@@ -197,8 +276,30 @@ def test_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setenv("YOLOKKN_CACHE_MB", "12")
     assert EngineCache().max_bytes == 12_000_000
     monkeypatch.setenv("YOLOKKN_CACHE_MB", "many")
-    with pytest.raises(ValueError, match="YOLOKKN_CACHE_MB: must be a whole number of megabytes, got 'many'"):
-        EngineCache()
+    found, said = get(EngineCache(), request())
+    assert not found.is_hit and said[1].startswith(
+        "YOLOKKN_CACHE_MB must be a whole number of megabytes (0: no cache), got"
+    )
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_limit_of_0_reads_and_keeps_nothing(tmp_path, monkeypatch):
+    get(EngineCache(tmp_path), request())
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setenv("YOLOKKN_CACHE_MB", "0")
+    off = EngineCache(tmp_path)
+    found, said = get(off, request())
+    assert not found.is_hit and said == ["building an engine: nothing is cached (YOLOKKN_CACHE_MB=0)"]
+    off.store_blob("timing", b"x")
+    assert off.load_blob("timing") is None and sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("place", ["/proc/nocache", "file"])
+def test_a_folder_that_is_none_is_done_without(tmp_path, place):
+    (tmp_path / "file").write_text("x")
+    found, said = get(EngineCache(tmp_path / place), request())
+    assert not found.is_hit and said[0] == "building an engine: there is none of this model yet"
+    assert "and is built without it; set YOLOKKN_CACHE to a folder" in said[1] and len(said) == 2
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o707])
@@ -218,7 +319,10 @@ def test_a_full_disk_does_not_cost_the_engine(cache, monkeypatch):
     monkeypatch.setattr("yolokkn.runtime.engine_cache.write_atomically", full)
     found, said = get(cache, request())
     assert found.engine.content == sealed(request()).content and not found.is_hit
-    assert "the engine is not kept in the cache: [Errno 28] No space left on device" in said[-1]
+    assert (
+        "the engine cannot be kept in the cache ([Errno 28] No space left on device), and is built without it; set YOLOKKN_CACHE"
+        in said[-1]
+    )
     cache.store_blob("timing", b"learned")
     assert cache.load_blob("timing") is None
 

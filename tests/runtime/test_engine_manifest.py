@@ -15,6 +15,7 @@ from yolokkn.runtime.engine_manifest import (
     manifest_path,
     open_engine,
     parse_manifest,
+    seal,
     split_header,
     verify,
 )
@@ -30,10 +31,25 @@ def test_what_is_sealed_is_read_back(tmp_path):
     assert manifest_path(tmp_path / "a.engine").name == "a.engine.json"
 
 
+@pytest.mark.parametrize("num_names", range(0, 70, 3))
+def test_plans_begin_where_libraries_want_them(num_names, tmp_path):
+    metadata = {"names": json.dumps(["x"] * num_names)}
+    engine = seal(
+        b"ptrt" + bytes(num_names), request(), name="a", graph_sha256="", metadata=metadata, op_types=(), build_s=0.0,
+        created="",
+    )  # fmt: skip
+    store(engine, tmp_path / "a.engine")
+    raw = (tmp_path / "a.engine").read_bytes()
+    assert raw.find(b"ptrt") % 64 == 0 and json.loads(raw[4 : 4 + int.from_bytes(raw[:4], "little")]) == metadata
+    for one in (engine, open_engine(tmp_path / "a.engine")):
+        assert np.frombuffer(one.plan, np.uint8).ctypes.data % 64 == 0 and one.plan.readonly
+        assert bytes(one.plan) == b"ptrt" + bytes(num_names) and one.content == raw
+
+
 def test_5000_flips_are_refused():
     """Any byte of either file, flipped in any way; none of it has reached a library."""
     engine = sealed(request())
-    content, manifest = engine.content, engine.manifest.to_bytes()
+    content, manifest = bytes(engine.content), engine.manifest.to_bytes()
     assert verify(content, manifest, "a")
     rng = np.random.default_rng(0)
     places = rng.integers(0, len(content) + len(manifest), scaled(5000))
@@ -46,7 +62,7 @@ def test_5000_flips_are_refused():
 
 def test_every_cut_and_every_addition_is_refused():
     engine = sealed(request())
-    content, manifest = engine.content, engine.manifest.to_bytes()
+    content, manifest = bytes(engine.content), engine.manifest.to_bytes()
     for length in range(0, len(content), 7):
         with pytest.raises(EngineRefusedError):
             verify(content[:length], manifest, "a")
@@ -113,14 +129,18 @@ def test_what_has_changed_is_said_in_words():
     assert said(library_version="1.7.1") == ["TensorRT-RTX 1.7.0 -> 1.7.1"]
     assert said(library="tensorrt", library_version="11.4") == ["TensorRT-RTX 1.7.0 -> TensorRT 11.4"]
     assert said(model_sha256="ef" * 32) == ["the model changed"]
-    assert said(capabilities=("SM86", "SM89")) == ["GPU: SM86 -> SM86, SM89"]
-    assert said(gpu="NVIDIA T4 (SM75)", capabilities=()) == ["GPU: SM86 -> NVIDIA T4 (SM75)"]
-    assert said(precision="fp16") == ["precision: fp32 -> fp16"]
+    assert said(capabilities=("SM86", "SM89")) == ["it was for SM86, now for SM86, SM89"]
+    assert said(gpu="NVIDIA T4 (SM75)", capabilities=()) == ["it was for SM86, now for NVIDIA T4 (SM75)"]
+    assert said(precision="fp16") == ["the precision was fp32, now fp16"]
     assert said(calibration_sha256="12") == ["the calibration's pictures changed"]
-    assert said(flags={"tf32": True, "workspace_mb": None}) == ["tf32: False -> True"]
-    assert said(producer="1.1") == ["yolokkn 1.0 -> 1.1"]
+    assert said(flags={"tf32": True, "workspace_mb": None}) == ["tf32 was off, now on"]
+    assert said(flags={"tf32": False, "workspace_mb": 64}) == ["workspace was the library's own, now 64 MB"]
+    assert said(producer="1.1") == ["yolokkn was 1.0, now 1.1"]
+    assert said(producer="1.0 to_half 2") == ["what writes the precision into the graph is newer"]
+    assert said(precision="fp16", producer="1.0 to_half 1") == ["the precision was fp32, now fp16"]
+    assert request(capabilities=()).target == "SM80, SM86, SM89, SM120 and later (the library's default)"
     sizes = said(profiles={"images": ((1, 3, 64, 64),) * 3})
-    assert sizes == ["sizes: images 1x3x64x64:4x3x64x64:8x3x64x64 -> images 1x3x64x64:1x3x64x64:1x3x64x64"]
+    assert sizes == ["the sizes were images 1x3x64x64:4x3x64x64:8x3x64x64, now images 1x3x64x64:1x3x64x64:1x3x64x64"]
 
 
 def test_each_part_of_a_request_is_in_its_key():

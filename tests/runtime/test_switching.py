@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -89,6 +91,22 @@ def test_views_for_requests_switch_together():
         assert view.run({"images": X})["y"].shape == (1, 4, 32, 32)
 
 
+def test_the_first_is_let_go_after_the_switch():
+    first = ort()
+    both, kept = SwitchingBackend(first, lambda: ort()), weakref.ref(first)
+    del first
+    early = both.for_requests(1)
+    both.run({"images": X})
+    assert kept() is not None
+    assert both.switch(30)
+    gc.collect()
+    assert kept() is None  # its memory is free
+    for view in (both, early, both.for_requests(2)):
+        assert view.run({"images": X})["y"].shape == (1, 4, 32, 32)
+        assert view.inputs[0].name == "images" and view.metadata["stride"] == "32"
+    assert both.switch() is True
+
+
 def test_a_second_that_cannot_be_made_leaves_the_first_running():
     def fail():
         raise ModelError("no such engine")
@@ -159,7 +177,7 @@ from tests.runtime.engines import convolution
 from yolokkn.graph import parse_model
 from yolokkn.runtime.backends import open_backend
 from yolokkn.runtime.backends.switching import SwitchingBackend
-from yolokkn.runtime.backends.tensorrt import _stop_with_the_process
+from yolokkn.runtime.backends.tensorrt_onnx import _stop_with_the_process
 from yolokkn.runtime.engine_build import EngineOptions, build_plan
 from yolokkn.runtime.engine_library import find_library
 

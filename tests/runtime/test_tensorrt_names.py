@@ -37,7 +37,8 @@ VARIABLES = {
         "strategies": "DynamicShapesKernelSpecializationStrategy",
     },
     "backends/tensorrt_lane.py": {
-        "trt": "", "engine": "ICudaEngine", "context": "IExecutionContext", "_context": "IExecutionContext",
+        "trt": "", "engine": "ICudaEngine", "_engine": "ICudaEngine", "context": "IExecutionContext",
+        "_context": "IExecutionContext",
     },
 }  # fmt: skip
 NOT_TENSORRT = {  # the same words for other things

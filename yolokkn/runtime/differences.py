@@ -13,6 +13,7 @@ from yolokkn.runtime.tolerances import Tolerance
 from yolokkn.types import Detections, Masks
 
 _MATCH_IOU = 0.5
+_SPARE_TURNS = 2  # couples in another order, where noise may turn any
 _FEW = 3  # of fewer detections a share says nothing
 SPARE_MASK_PIXELS = 4  # of each mask, whatever its size
 
@@ -92,12 +93,13 @@ class DetectionsDifference:
         num_extra: Of the found ones, without a partner, and not at a threshold.
         num_at_threshold: Without a partner because noise decides which side of a threshold they are on.
         num_class_changes: Pairs of another class.
-        num_order_changes: Pairs whose place among the pairs changed.
+        num_order_changes: Couples of pairs that changed places, though their scores differ by more than the tolerance.
         box_px: Largest difference of a corner or (visible) keypoint, picture pixels.
         score: Largest difference of a score.
         mask_share: Largest share of a mask's pixels that differ.
-        num_beyond: Pairs whose box, score, mask or keypoints differ beyond the tolerance.
+        num_beyond: Pairs of one class whose box, score, mask or keypoints differ beyond the tolerance.
         num_allowed: How many missing, extra, changed and differing ones the tolerance lets pass.
+        num_order_allowed: How many changes of order it lets pass.
         where: Row of the reference whose box differs most, -1 without pairs.
     """
 
@@ -114,13 +116,14 @@ class DetectionsDifference:
     mask_share: float
     num_beyond: int
     num_allowed: int
+    num_order_allowed: int
     where: int
 
     @property
     def is_noise(self) -> bool:
         """Whether all this is within the tolerance that it was measured with."""
         lost = self.num_missing + self.num_extra + self.num_class_changes + self.num_beyond
-        return lost <= self.num_allowed
+        return lost <= self.num_allowed and self.num_order_changes <= self.num_order_allowed
 
     def numbers(self) -> dict[str, Any]:
         """Return plain values."""
@@ -159,6 +162,9 @@ def compare_detections(
     missing = _unexplained(reference, found, rows, tolerance, score_threshold, iou_threshold, max_detections)
     extra = _unexplained(found, reference, columns, tolerance, score_threshold, iou_threshold, max_detections)
     unpaired = len(reference) + len(found) - 2 * len(pairs)
+    is_other = ours.class_ids != theirs.class_ids
+    have_order = theirs.scores[:, None] - theirs.scores[None] > tolerance.scores
+    num_turned = int((have_order & (columns[:, None] > columns[None])).sum())
     return DetectionsDifference(
         num_reference=len(reference),
         num_found=len(found),
@@ -166,13 +172,14 @@ def compare_detections(
         num_missing=missing,
         num_extra=extra,
         num_at_threshold=unpaired - missing - extra,
-        num_class_changes=int((ours.class_ids != theirs.class_ids).sum()),
-        num_order_changes=int((np.argsort(np.argsort(columns)) != np.argsort(np.argsort(rows))).sum()),
+        num_class_changes=int(is_other.sum()),
+        num_order_changes=num_turned,
         box_px=float(boxes.max(initial=0)),
         score=float(scores.max(initial=0)),
         mask_share=float((masks / np.maximum(areas, 1)).max(initial=0)),
-        num_beyond=int(beyond.sum()),
+        num_beyond=int((beyond & ~is_other).sum()),
         num_allowed=_allowed(tolerance.unmatched, len(reference)),
+        num_order_allowed=ceil(tolerance.turned * int(have_order.sum())) + (_SPARE_TURNS if tolerance.turned else 0),
         where=int(rows[boxes.argmax()]) if len(pairs) else -1,
     )
 

@@ -16,6 +16,7 @@ from yolokkn.graph import check_limits, parse_model
 from yolokkn.runtime.cuda_device import Gpu
 from yolokkn.runtime.engine_library import Library, reason_of
 from yolokkn.runtime.engine_manifest import Engine, EngineRequest, Profile, seal
+from yolokkn.runtime.interrupts import Interrupt, deferred_interrupt
 
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
 
@@ -38,11 +39,12 @@ class EngineOptions:
     tf32: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "capabilities", tuple(sorted(self.capabilities, key=_number)))
         if self.workspace_mb is not None and not 1 <= self.workspace_mb <= 1 << 20:
             raise ValueError(f"EngineOptions: workspace_mb must be 1 to {1 << 20}, got {self.workspace_mb}")
         if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
             raise ValueError(f"EngineOptions: optimization_level must be 0 to 5, got {self.optimization_level}")
-        if len(set(self.capabilities)) != len(self.capabilities):
+        if len(set(self.capabilities)) != len(self.capabilities):  # in any order they are one engine
             raise ValueError(f"EngineOptions: capabilities must differ, got {', '.join(self.capabilities)}")
 
     @property
@@ -59,6 +61,12 @@ class BuiltPlan:
 
     plan: bytes
     timing_cache: bytes = field(default=b"", repr=False)
+
+
+def _number(capability: str) -> tuple[int, str]:
+    """Order SM86 before SM120."""
+    digits = "".join(letter for letter in capability if letter.isdecimal())
+    return int(digits or 0), capability
 
 
 def check_capabilities(library: Library, capabilities: tuple[str, ...]) -> None:
@@ -125,6 +133,7 @@ def build_engine(
 
     Raises:
         ModelError: The library cannot read or build it; the message names the node and says what to do.
+        KeyboardInterrupt: Ctrl-C came; the library has stopped at its next step.
     """
     model = parse_model(graph, name)
     check_limits(model)
@@ -158,7 +167,7 @@ def build_plan(
     """Let the library build: see `build_engine`."""
     check_capabilities(library, options.capabilities)
     trt = library.trt
-    with library.messages() as messages:
+    with deferred_interrupt() as interrupt, library.messages() as messages:
         try:
             builder = trt.Builder(library.logger)
         except TypeError as error:  # what the bindings make of a library that gives none
@@ -174,14 +183,15 @@ def build_plan(
         if profiles:
             _add_profile(library, builder, config, profiles, name, messages)
         cache = _use_timing_cache(library, config, timing_cache)
-        monitor = _monitor(trt, on_progress) if on_progress else None
-        if monitor is not None:
-            config.progress_monitor = monitor
+        monitor = _monitor(trt, on_progress, interrupt)
+        config.progress_monitor = monitor
         plan = builder.build_serialized_network(network, config)
-        if monitor is not None and monitor.stopped_by is not None:
+        if monitor.stopped_by is not None:
             raise monitor.stopped_by
         if plan is None:
-            raise ModelError(f"{name}: {library.title} {library.version} cannot build {build_error(messages)}")
+            raise ModelError(
+                f"{name}: {library.title} {library.version} cannot build {build_error(messages, options.workspace_mb)}"
+            )
         learned = bytes(memoryview(cache.serialize())) if cache is not None else b""
         return BuiltPlan(bytes(memoryview(plan)), learned)
 
@@ -223,8 +233,15 @@ def parser_error(trt: Any, error: Any) -> str:
     return f"{node}: {said if len(said) > 8 else code.name}; {what}"
 
 
-def build_error(messages: list[str]) -> str:
+def is_too_little(messages: list[str]) -> bool:
+    """Tell whether errors look like those of a workspace that is too small."""
+    return any(re.search(r"workspace|Insufficient memory|out of memory|scratch", m, re.IGNORECASE) for m in messages)
+
+
+def build_error(messages: list[str], workspace_mb: int | None = None) -> str:
     """Return why a graph that was read could not be built, in plain words where the library's are known."""
+    if workspace_mb is not None and is_too_little(messages):
+        return f"it within --workspace {workspace_mb} (MB): no way of running a layer needs so little memory; give more"
     for message in messages:
         unable = re.search(r"(\S+) has no runners that implement it", message)
         if unable:
@@ -271,9 +288,9 @@ def _use_timing_cache(library: Library, config: Any, content: bytes) -> Any:
     return cache
 
 
-def _monitor(trt: Any, on_progress: Progress) -> Any:
+def _monitor(trt: Any, on_progress: Progress | None, interrupt: Interrupt) -> Any:
     class Monitor(trt.IProgressMonitor):
-        """Passes progress on; what is raised meanwhile (Ctrl-C, too) ends the build, and is raised after it."""
+        """Passes progress on; Ctrl-C, or what is raised meanwhile, ends the build, and is raised after it."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
@@ -286,13 +303,13 @@ def _monitor(trt: Any, on_progress: Progress) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             self._tell(phase_name, step + 1)
-            return self.stopped_by is None
+            return self.stopped_by is None and not interrupt.came
 
         def phase_finish(self, phase_name: str) -> None:
             self._tell(phase_name, self.steps.get(phase_name, 0))
 
         def _tell(self, phase: str, done: int) -> None:
-            if self.stopped_by is not None:
+            if self.stopped_by is not None or on_progress is None:
                 return
             try:
                 on_progress(phase, done, self.steps.get(phase, 0))

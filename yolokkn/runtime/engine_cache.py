@@ -24,6 +24,7 @@ from yolokkn.runtime.engine_manifest import (
     open_engine,
     parse_manifest,
 )
+from yolokkn.runtime.interrupts import deferred_interrupt
 
 CACHE_VARIABLE, LIMIT_VARIABLE = "YOLOKKN_CACHE", "YOLOKKN_CACHE_MB"
 DEFAULT_LIMIT_BYTES = 8 << 30
@@ -65,13 +66,22 @@ class EngineCache:
         folder: Where; `cache_folder()` by default. Made on first use, for its owner alone.
         max_bytes: When it grows beyond, those unused for the longest time go; $YOLOKKN_CACHE_MB or 8 GiB by default.
 
-    Raises:
-        ValueError: $YOLOKKN_CACHE_MB is no number.
+    With a limit of 0 nothing is read or kept; what cannot be used, a folder or a variable, is done without, which is said.
     """
 
     def __init__(self, folder: Path | None = None, *, max_bytes: int | None = None) -> None:
         self.folder = Path(folder if folder is not None else cache_folder()) / "engines"
-        self.max_bytes = _limit() if max_bytes is None else max_bytes
+        self.problem = ""  # why nothing is read or kept, for people
+        self.max_bytes = 0
+        try:
+            self.max_bytes = _limit() if max_bytes is None else max_bytes
+        except ValueError as error:
+            self.problem = f"{error}; the engine is built without the cache"
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is read or kept."""
+        return self.max_bytes == 0
 
     def get_or_build(
         self,
@@ -84,6 +94,9 @@ class EngineCache:
     ) -> CachedEngine:
         """Return the engine of a request; build it where the cache has none that is whole.
 
+        What is in the cache is found without a lock, in a folder that cannot be written as well; what is not is then built
+        each time anew, which is said.
+
         Args:
             request: What is wanted.
             name: Name of the model's file; tells which older engine it takes the place of.
@@ -94,27 +107,50 @@ class EngineCache:
         Raises:
             ModelError: Another process holds the lock for too long, or the folder may be written by others.
         """
-        self._prepare()
         path = self.folder / f"{request.key[:40]}.engine"
-        with _locked(path.with_suffix(".lock"), timeout_s, say):
-            engine, reason = self._look_up(path, request, name)
-            if engine is not None:
-                return CachedEngine(engine, path, True, f"found in the cache ({path})")
+        if self.is_off:
+            reason = "nothing is cached" if self.problem else f"nothing is cached ({LIMIT_VARIABLE}=0)"
             say(f"building an engine: {reason}")
+            if self.problem:
+                say(self.problem)
+            return CachedEngine(build(), path, False, reason)
+        problem = self._why_not_writable()
+        engine, reason = self._look_up(path, request, name)  # every byte is verified: half of one is none
+        if engine is not None:
+            return CachedEngine(engine, path, True, f"found in the cache ({path})")
+        with contextlib.ExitStack() as stack:
+            if problem is None:
+                try:
+                    stack.enter_context(_locked(path.with_suffix(".lock"), timeout_s, say))
+                except OSError as error:
+                    problem = _not_kept(error)
+                else:
+                    engine, reason = self._look_up(path, request, name)  # somebody may have built it meanwhile
+                    if engine is not None:
+                        return CachedEngine(engine, path, True, f"found in the cache ({path})")
+            say(f"building an engine: {reason}")
+            if problem is not None:
+                say(problem)
             engine = build()
-            try:
-                store(engine, path)
-            except OSError as error:  # a full disk does not cost what took minutes
-                say(f"the engine is not kept in the cache: {error}")
-                return CachedEngine(engine, path, False, reason)
-        self._evict(path)
+            if problem is None:
+                self._keep(engine, path, say)
         return CachedEngine(engine, path, False, reason)
+
+    def _keep(self, engine: Engine, path: Path, say: Callable[[str], None]) -> None:
+        try:
+            store(engine, path)
+        except OSError as error:  # a full disk does not cost what took minutes
+            say(_not_kept(error))
+            return
+        self._evict(path)
 
     def _look_up(self, path: Path, request: EngineRequest, name: str) -> tuple[Engine | None, str]:
         try:
             engine = open_engine(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None, self._why_new(request, name)
+        except OSError as error:
+            return None, f"the one in the cache cannot be read ({error.strerror})"
         except EngineRefusedError as error:
             return None, f"the one in the cache is refused: {error}"
         if engine.manifest.request != request:
@@ -143,13 +179,16 @@ class EngineCache:
 
     def learn(self, name: str, build: Callable[[bytes], tuple[Engine, bytes]]) -> Engine:
         """Build with what earlier builds learned, and keep what this one adds; with an empty name nothing is kept."""
-        engine, learned = build((self.load_blob(name) or b"") if name else b"")
-        if learned and name:
+        is_kept = bool(name) and not self.is_off
+        engine, learned = build((self.load_blob(name) or b"") if is_kept else b"")
+        if learned and is_kept:
             self.store_blob(name, learned)
         return engine
 
     def load_blob(self, name: str) -> bytes | None:
-        """Return what `store_blob` kept under this name; None where it is missing or damaged."""
+        """Return what `store_blob` kept under this name; None where it is missing or damaged, or nothing is cached."""
+        if self.is_off:
+            return None
         try:
             data = (self.folder / f"{name}.blob").read_bytes()
         except OSError:
@@ -159,13 +198,26 @@ class EngineCache:
 
     def store_blob(self, name: str, content: bytes) -> None:
         """Keep what makes the next build or start faster, such as a timing cache, if there is room for it."""
-        self._prepare()
+        if self.is_off or self._why_not_writable() is not None:
+            return
         with contextlib.suppress(OSError):
             data = hashlib.sha256(name.encode() + content).digest() + content
             write_atomically(self.folder / f"{name}.blob", data)
 
-    def _prepare(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def _why_not_writable(self) -> str | None:
+        """Make the folder; return in words why nothing can be kept in it, None where something can.
+
+        Raises:
+            ModelError: Others may write what is in it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            return _not_kept(error)
+        self._check_owner()
+        return None
+
+    def _check_owner(self) -> None:
         found = self.folder.lstat()
         own = f"set {CACHE_VARIABLE} to a folder of your own"
         if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "geteuid") and found.st_uid not in (os.geteuid(), 0)):
@@ -192,10 +244,17 @@ class EngineCache:
                 total -= size
 
 
+def _not_kept(error: OSError) -> str:
+    where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    advice = f"set {CACHE_VARIABLE} to a folder that can be written"
+    return f"the engine cannot be kept in the cache ({where}), and is built without it; {advice}"
+
+
 def store(engine: Engine, path: Path) -> None:
-    """Write an engine and its manifest; whoever reads between the two refuses what it sees."""
-    write_atomically(path, engine.content)
-    write_atomically(manifest_path(path), engine.manifest.to_bytes())
+    """Write an engine and its manifest; whoever reads between the two refuses what it sees. Ctrl-C waits for both."""
+    with deferred_interrupt():
+        write_atomically(path, [engine.content])
+        write_atomically(manifest_path(path), engine.manifest.to_bytes())
 
 
 def read_manifest(path: Path) -> EngineManifest:
@@ -216,7 +275,7 @@ def _limit() -> int:
     if not text:
         return DEFAULT_LIMIT_BYTES
     if not text.isdecimal():
-        raise ValueError(f"{LIMIT_VARIABLE}: must be a whole number of megabytes, got {text!r}")
+        raise ValueError(f"{LIMIT_VARIABLE} must be a whole number of megabytes (0: no cache), got {text!r}")
     return int(text) * 1_000_000
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +17,6 @@ _INSTALL = {
     "tensorrt": "pip install tensorrt (NVIDIA's own index holds its wheels)",
     "tensorrt_rtx": "pip install 'yolokkn[engine]'",
 }
-_MAX_MESSAGES = 400
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Library:
 
     @contextmanager
     def messages(self) -> Iterator[list[str]]:
-        """Collect the warnings and errors that come meanwhile; another thread's may be among them."""
+        """Collect the errors that come meanwhile; another thread's may be among them."""
         found: list[str] = []
         with self.logger.guard:
             self.logger.listeners.append(found)
@@ -70,29 +68,56 @@ def _number(capability: str) -> int:
     return int(capability[2:])
 
 
-def find_library(name: str | None = None) -> Library:
+def find_library(name: str | None = None, say: Callable[[str], None] = lambda text: None) -> Library:
     """Import the library that was asked for, or the one that is installed: TensorRT before TensorRT-RTX.
 
     Args:
-        name: "tensorrt" or "tensorrt_rtx"; None takes what is there.
+        name: "tensorrt" or "tensorrt_rtx"; None takes what is there, and TensorRT-RTX where both are but TensorRT does not
+            load, or does not start for want of a driver.
+        say: Told why the second one is taken.
 
     Raises:
         ValueError: There is no such library.
         MissingDependencyError: It is not installed, or does not load.
     """
     if name is None:
-        for candidate in LIBRARIES:
-            if _is_installed(candidate):
-                return _import(candidate)
-        raise MissingDependencyError(
-            "engines: TensorRT or TensorRT-RTX must be installed; run: "
-            + ", or ".join(_INSTALL[n] for n in reversed(LIBRARIES))
-        )
+        return _find_any(say)
     if name not in LIBRARIES:
         raise ValueError(f"library: must be one of {', '.join(LIBRARIES)}, got {name!r}{did_you_mean(name, LIBRARIES)}")
     if not _is_installed(name):
         raise MissingDependencyError(f"library {name!r}: {LIBRARIES[name]} must be installed; run: {_INSTALL[name]}")
     return _import(name)
+
+
+def _find_any(say: Callable[[str], None]) -> Library:
+    present = [name for name in LIBRARIES if _is_installed(name)]
+    if not present:
+        raise MissingDependencyError(
+            "engines: TensorRT or TensorRT-RTX must be installed; run: "
+            + ", or ".join(_INSTALL[n] for n in reversed(LIBRARIES))
+        )
+    first, *others = present
+    problem = why_not(first) if others else None
+    if problem is None or why_not(others[0]) is not None:
+        return _import(first)  # whose error, if there is one, is the one to tell
+    second = _import(others[0])
+    say(f"{LIBRARIES[first]} {problem}; {second.title} {second.version} is taken instead")
+    return second
+
+
+@cache
+def why_not(name: str) -> str | None:
+    """Return why a library that is installed cannot be used here, in words; None where it can."""
+    try:
+        library = _import(name)
+    except MissingDependencyError as error:
+        return str(error).partition(": ")[2]
+    with library.messages() as messages:
+        try:
+            library.trt.Runtime(library.logger)
+        except TypeError:  # what the bindings make of a library that gives none
+            return f"does not start: {reason_of(messages)}"
+    return None
 
 
 def _is_installed(name: str) -> bool:
@@ -114,18 +139,17 @@ def _import(name: str) -> Library:
 
 def _make_logger(trt: Any) -> Any:
     class Logger(trt.ILogger):
-        """Keeps warnings and errors for those who listen; prints nothing."""
+        """Gives errors to those who listen; prints nothing."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.guard = threading.Lock()
+            # what is freed by a garbage collection inside `log` may log itself, in the same thread
+            self.guard = threading.RLock()
             self.listeners: list[list[str]] = []
-            self.last: deque[str] = deque(maxlen=_MAX_MESSAGES)
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
                 with self.guard:
-                    self.last.append(message)
                     for listener in self.listeners:
                         listener.append(message)
 

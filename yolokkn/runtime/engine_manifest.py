@@ -4,8 +4,8 @@ An engine is machine code. It is given to TensorRT only after every byte of it h
 manifest against itself and against this machine. That keeps out damaged, mixed-up, outdated and foreign engines; it does
 not keep out somebody who can write both files, so take engines only from where you would take programs.
 
-A file `NAME.engine` is a 4-byte little-endian length, so many bytes of JSON (what the model says of itself), and the
-library's plan; `NAME.engine.json` is the manifest.
+A file `NAME.engine` is a 4-byte little-endian length, so many bytes of JSON (what the model says of itself, and spaces), and the
+library's plan, which begins at a multiple of 64 bytes; `NAME.engine.json` is the manifest.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from yolokkn.errors import ModelError
 from yolokkn.runtime.engine_library import LIBRARIES
 
 FORMAT = 1
+DEFAULT_TARGET = (
+    "SM80, SM86, SM89, SM120 and later (the library's default)"  # by NVIDIA's documentation of TensorRT-RTX
+)
 MAX_HEADER_BYTES = 16 << 20
 MAX_MANIFEST_BYTES = 32 << 20
+ALIGNMENT = 64  # of a plan in its file and in memory: libraries read wide words of it where they lie
 Shape = tuple[int, ...]
 Profile = tuple[Shape, Shape, Shape]  # min, opt, max
 
@@ -71,7 +77,7 @@ class EngineRequest:
     @property
     def target(self) -> str:
         """For which GPUs it is, for people."""
-        return self.gpu or ", ".join(self.capabilities) or "the GPUs that the library builds for by default"
+        return self.gpu or ", ".join(self.capabilities) or DEFAULT_TARGET
 
     def changes_since(self, older: EngineRequest) -> list[str]:
         """Say what has changed since an older request, for people; empty where nothing has."""
@@ -82,19 +88,35 @@ class EngineRequest:
         if then != now:
             found.append(f"{then} -> {self.library_version if older.library == self.library else now}")
         if (older.gpu, older.capabilities) != (self.gpu, self.capabilities):
-            found.append(f"GPU: {older.target} -> {self.target}")
+            found.append(f"it was for {older.target}, now for {self.target}")
         if older.precision != self.precision:
-            found.append(f"precision: {older.precision} -> {self.precision}")
+            found.append(f"the precision was {older.precision}, now {self.precision}")
         if older.calibration_sha256 != self.calibration_sha256 and older.precision == self.precision:
             found.append("the calibration's pictures changed")
         if older.profiles != self.profiles:
-            found.append(f"sizes: {profiles_text(older.profiles)} -> {profiles_text(self.profiles)}")
+            found.append(f"the sizes were {profiles_text(older.profiles)}, now {profiles_text(self.profiles)}")
         for name in sorted({*older.flags, *self.flags}):
             if older.flags.get(name) != self.flags.get(name):
-                found.append(f"{name}: {older.flags.get(name)} -> {self.flags.get(name)}")
-        if older.producer != self.producer:
-            found.append(f"yolokkn {older.producer} -> {self.producer}")
+                then, now = (_flag_text(name, flags.get(name)) for flags in (older.flags, self.flags))
+                found.append(f"{name.removesuffix('_mb').replace('_', ' ')} was {then}, now {now}")
+        if older.producer != self.producer and older.precision == self.precision:
+            found.append(_producer_change(older.producer, self.producer))
         return found
+
+
+def _flag_text(name: str, value: int | bool | None) -> str:
+    """Write a builder's setting for people."""
+    if value is None:
+        return "the library's own"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value} MB" if name.endswith("_mb") else str(value)
+
+
+def _producer_change(older: str, newer: str) -> str:
+    """Say which program that makes the graph is another; the first word is the version of yolokkn."""
+    then, now = older.partition(" ")[0], newer.partition(" ")[0]
+    return f"yolokkn was {then}, now {now}" if then != now else "what writes the precision into the graph is newer"
 
 
 def profiles_text(profiles: Mapping[str, Profile]) -> str:
@@ -148,12 +170,12 @@ class Engine:
 
     Attributes:
         manifest: What it is.
-        content: The whole file.
+        content: The whole file; it lies at a multiple of `ALIGNMENT` in memory.
         plan: The library's part of it.
     """
 
     manifest: EngineManifest
-    content: bytes
+    content: memoryview
     plan: memoryview
 
 
@@ -177,12 +199,24 @@ def seal(
     header = json.dumps(dict(metadata), sort_keys=True).encode("ascii")
     if len(header) > MAX_HEADER_BYTES:
         raise ModelError(f"seal: metadata must have at most {MAX_HEADER_BYTES} bytes, got {len(header)}")
-    content = b"".join((len(header).to_bytes(4, "little"), header, plan))
+    header += b" " * (-(4 + len(header)) % ALIGNMENT)
+    content = aligned(len(header).to_bytes(4, "little"), header, plan)
     manifest = EngineManifest(
         request, name, graph_sha256, dict(metadata), tuple(sorted(op_types)), hashlib.sha256(content).hexdigest(),
         len(content), hashlib.sha256(plan).hexdigest(), round(build_s, 3), created,
     )  # fmt: skip
-    return Engine(manifest, content, memoryview(content)[4 + len(header) :])
+    return Engine(manifest, content, content[4 + len(header) :])
+
+
+def aligned(*parts: bytes | memoryview) -> memoryview:
+    """Join parts into memory that begins at a multiple of `ALIGNMENT`; it cannot be changed."""
+    memory: np.ndarray = np.empty(sum(map(len, parts)) + ALIGNMENT, np.uint8)
+    place = -memory.ctypes.data % ALIGNMENT
+    begin = place
+    for part in parts:
+        memory[place : place + len(part)] = np.frombuffer(part, np.uint8)
+        place += len(part)
+    return memory.data[begin:place].toreadonly()
 
 
 def parse_manifest(data: bytes, name: str) -> EngineManifest:
@@ -227,7 +261,7 @@ def open_engine(path: Path) -> Engine:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = aligned(path.read_bytes())
     except IsADirectoryError as error:
         raise ModelError(f"{path}: is a folder, not an engine") from error
     try:
@@ -237,7 +271,7 @@ def open_engine(path: Path) -> Engine:
     return verify(content, beside, path.name)
 
 
-def verify(content: bytes, manifest: bytes, name: str) -> Engine:
+def verify(content: bytes | memoryview, manifest: bytes, name: str) -> Engine:
     """Hold an engine's bytes against its manifest's.
 
     Raises:
@@ -248,20 +282,21 @@ def verify(content: bytes, manifest: bytes, name: str) -> Engine:
         raise EngineRefusedError(f"{name}: must have {said.file_bytes} bytes by its manifest, got {len(content)}")
     if hashlib.sha256(content).hexdigest() != said.file_sha256:
         raise EngineRefusedError(f"{name}: is not the engine of its manifest (SHA-256 differs): damaged or replaced")
+    content = memoryview(content)
     header, plan = split_header(content)
     if header != dict(said.metadata) or hashlib.sha256(plan).hexdigest() != said.plan_sha256:
         raise EngineRefusedError(f"{name}: its header or plan is not that of its manifest")
     return Engine(said, content, plan)
 
 
-def split_header(content: bytes) -> tuple[dict[str, Any] | None, memoryview]:
+def split_header(content: bytes | memoryview) -> tuple[dict[str, Any] | None, memoryview]:
     """Take off the JSON in front of a plan, as Ultralytics and yolokkn write it; None where there is none."""
     view = memoryview(content)
     length = int.from_bytes(content[:4], "little")
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(content) - 4) or content[4:5] != b"{":
         return None, view
     try:
-        header = json.loads(content[4 : 4 + length])
+        header = json.loads(bytes(view[4 : 4 + length]))
     except (ValueError, RecursionError):
         return None, view
     return (header, view[4 + length :]) if isinstance(header, dict) else (None, view)
@@ -272,7 +307,7 @@ def foreign_metadata(header: Mapping[str, Any] | None) -> dict[str, str]:
     return {str(key): value if isinstance(value, str) else str(value) for key, value in (header or {}).items()}
 
 
-def _foreign(content: bytes) -> str:
+def _foreign(content: bytes | memoryview) -> str:
     header, _ = split_header(content)
     if header is None:
         return "was not written by yolokkn"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from yolokkn.geometry import DEFAULT_SIDE, DEFAULT_STRIDE
 from yolokkn.graph import Model, TensorInfo
 from yolokkn.layouts import read_facts
 from yolokkn.runtime.engine_manifest import Profile
@@ -12,8 +13,6 @@ Triple = tuple[int, int, int]
 Size = tuple[int, int]
 T = TypeVar("T", int, Size)
 
-_DEFAULT_SIDE = 640
-_DEFAULT_STRIDE = 32
 _MAX_BATCH, _MAX_SIDE = 4096, 16384
 
 
@@ -41,8 +40,8 @@ def engine_profiles(
         for name, sides in (("height", [s[0] for s in imgsz]), ("width", [s[1] for s in imgsz])):
             _check_order(f"imgsz: {name}", (sides[0], sides[1], sides[2]), _MAX_SIDE)
     facts = read_facts(model.metadata)
-    stride = facts.stride or _DEFAULT_STRIDE
-    best = largest or facts.input_hw or (_DEFAULT_SIDE, _DEFAULT_SIDE)
+    stride = facts.stride or DEFAULT_STRIDE
+    best = largest or facts.input_hw or (DEFAULT_SIDE, DEFAULT_SIDE)
     asked = imgsz or ((stride, stride), best, best)
     profiles = {}
     for spec in model.inputs:

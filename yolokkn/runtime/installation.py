@@ -25,8 +25,8 @@ def installation() -> dict[str, Any]:
     """Return what is installed on which machine, as plain values; nothing heavy is imported.
 
     Example:
-        >>> sorted(installation())
-        ['cores', 'cpu', 'environment', 'gpu_driver', 'instruction_set', 'packages', 'python', 'system', 'yolokkn']
+        >>> sorted(installation())[:5]
+        ['cores', 'cpu', 'cuda_kernels', 'environment', 'gpu_driver']
     """
     versions = {name: _version(name) for name in (*NEEDED, *OPTIONAL)}
     return {
@@ -37,6 +37,7 @@ def installation() -> dict[str, Any]:
         "cores": available_cores(),
         "instruction_set": ops.instruction_set(),
         "gpu_driver": _gpu_driver(),
+        "cuda_kernels": ops.cuda.why_not() or "",
         "packages": {name: v for name, v in versions.items() if v is not None or name in NEEDED},
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(("YOLOKKN_", "OMP_", "CUDA_"))},
     }
@@ -49,7 +50,7 @@ def as_lines(facts: dict[str, Any]) -> list[str]:
         f"yolokkn   {facts['yolokkn']}, kernels for {facts['instruction_set']}",
         f"python    {facts['python']}",
         f"machine   {facts['system']}; {facts['cpu']}, {facts['cores']} cores for this process",
-        f"gpu       {facts['gpu_driver'] or 'no NVIDIA driver'}",
+        f"gpu       {facts['gpu_driver'] or 'no NVIDIA driver'}; CUDA kernels: {facts['cuda_kernels'] or 'ready'}",
         f"packages  {packages}",
     ]
     set_here = " ".join(f"{key}={value}" for key, value in facts["environment"].items())

@@ -11,7 +11,7 @@ import numpy as np
 
 from yolokkn.coco_names import COCO80, default_names
 from yolokkn.errors import LayoutError, ModelError
-from yolokkn.geometry import LETTERBOX_RULES, LetterboxRule
+from yolokkn.geometry import DEFAULT_SIDE, DEFAULT_STRIDE, LETTERBOX_RULES, LetterboxRule
 from yolokkn.layouts import (
     DecodeOptions,
     ModelFacts,
@@ -26,7 +26,7 @@ from yolokkn.runtime.assets import resolve_model
 from yolokkn.runtime.backends import ENGINE_SUFFIXES, Backend, open_backend
 from yolokkn.runtime.model import SIZE_INPUT, Model, as_float, size_input
 
-_DEFAULT_HW = (640, 640)
+_DEFAULT_HW = (DEFAULT_SIDE, DEFAULT_SIDE)
 
 
 def load(
@@ -48,6 +48,7 @@ def load(
     agnostic: bool = False,
     classes: Sequence[int | str] | None = None,
     trust_engine: bool = False,
+    precision: str | None = None,
 ) -> Model:
     """Load anybody's YOLO-family model.
 
@@ -57,7 +58,8 @@ def load(
             the name of a model that comes with the package (`yolokkn info` lists them); None: the default of those.
         device: What the backend offers; None: "cpu", or "cuda" for engines.
         backend: "onnxruntime", "openvino" or "tensorrt", which builds an engine of an .onnx file and keeps it in the cache;
-            None: "tensorrt" for engines, else "onnxruntime".
+            "auto": the fastest on this CPU with the same outputs, measured once in some seconds and remembered
+            (`model.backend.choice` says why); None: "tensorrt" for engines, else "onnxruntime".
         layout: What the outputs mean, where the file does not say; `yolokkn info MODEL` lists the names.
         imgsz: Input size for a model of dynamic size: one side, or height and width.
         names: Class names, or "coco"; by default the file's own, or COCO's where there are 80.
@@ -72,6 +74,8 @@ def load(
         agnostic: Suppress across classes.
         classes: Classes to keep, by id or name.
         trust_engine: Run an engine that yolokkn did not write. Engines are machine code: it may do what you may.
+        precision: "fp32", "fp16" or "int8", where the backend tensorrt builds an engine of an .onnx file. None: float16 but
+            for the head if the file computes in float32, else what it has. "int8" takes a file that is int8 already.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -93,14 +97,25 @@ def load(
     )
 
     model = resolve_model(model)
+    if backend == "auto" and isinstance(model, (str, Path, bytes)) and not _is_engine(model):
+        if device not in (None, "cpu"):
+            raise ValueError(f"backend: auto chooses among those that run on the CPU, got device {device!r}")
+        given = {
+            "layout": layout, "imgsz": imgsz, "names": names, "anchors": anchors, "letterbox": letterbox, "threads": threads,
+            "num_requests": num_requests, "classes": classes, "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold, "max_detections": max_detections, "multi_label": multi_label, "agnostic": agnostic,
+        }  # fmt: skip
+        return _load_fastest(model, threads, imgsz, given)
     chosen = backend or ("tensorrt" if _is_engine(model) else "onnxruntime")
     if _is_engine(model) and chosen != "tensorrt":
         raise ValueError(f"backend: must be tensorrt for an engine, got {chosen!r}; give the .onnx file")
+    if precision is not None and not isinstance(model, (str, Path, bytes)):
+        raise ValueError(f"precision: must be left out for a {type(model).__name__}, got {precision!r}")
 
     def open_network(content: str | Path | bytes) -> Backend:
         return open_backend(
             chosen, content, device=device, threads=threads, num_requests=num_requests, trust_engine=trust_engine,
-            imgsz=_pair(imgsz),
+            imgsz=_pair(imgsz), precision=precision,
         )  # fmt: skip
 
     name, engine = _open(model, open_network, device or "cpu", imgsz)
@@ -111,6 +126,19 @@ def load(
         facts = replace(facts, anchors=tuple(tuple((float(w), float(h)) for w, h in head) for head in anchors))
     loaded = _assemble(name, engine, facts, options, imgsz, layout, letterbox)
     return loaded if classes is None else loaded.with_options(classes=classes)
+
+
+def _load_fastest(model: str | Path | bytes, threads: int | None, imgsz: Any, given: dict[str, Any]) -> Model:
+    """Load a model on the backend that is the fastest for it here."""
+    from yolokkn.runtime.backend_choice import choice_key, choose_backend
+
+    if not isinstance(model, bytes) and not Path(model).is_file():
+        return load(model, **given)  # says what is wrong
+    choice, loaded = choose_backend(
+        lambda name: load(model, backend=name, **given), choice_key(model, threads, _pair(imgsz))
+    )
+    loaded.backend.choice = f"{choice.backend}: {choice.reason}"
+    return loaded
 
 
 def _is_engine(model: Any) -> bool:
@@ -160,7 +188,7 @@ def _assemble(
     letterbox: str | None,
 ) -> Model:
     spec = picture_input(engine.inputs, name)
-    stride = facts.stride or 32
+    stride = facts.stride or DEFAULT_STRIDE
     input_hw = _input_hw(spec, facts, imgsz, stride, name)
     batch = spec.shape[0] or 1
     is_dynamic = spec.shape[2] is None and spec.shape[3] is None

@@ -17,6 +17,8 @@ from yolokkn.errors import did_you_mean
 from yolokkn.geometry import Letterbox
 from yolokkn.layouts import DecodeOptions, TensorSpec
 from yolokkn.runtime.backends import Backend
+from yolokkn.runtime.backends.batching import BatchingBackend
+from yolokkn.runtime.gpu_workspace import GpuWorkspace
 from yolokkn.runtime.postprocess import postprocess
 from yolokkn.types import Detections
 
@@ -129,6 +131,20 @@ class Model:
         """Return the same model with its threads shared among so many runs at once; see `Backend.for_requests`."""
         return replace(self, backend=self.backend.for_requests(num_requests))
 
+    def batched(self, num_callers: int, *, max_wait_s: float = 0.005, max_batch: int | None = None) -> Model:
+        """Return the same model for several threads, or pipelines, whose pictures run as one batch; see `BatchingBackend`.
+
+        Args:
+            num_callers: How many call at once.
+            max_wait_s: Longest time that a picture waits for those of the others, in seconds.
+            max_batch: Pictures in one run at most.
+
+        Raises:
+            ValueError: The network takes one picture at a time, or a number is out of range.
+        """
+        shared = BatchingBackend(self.backend, num_callers, max_wait_s=max_wait_s, max_batch=max_batch)
+        return replace(self, backend=shared, batch=1)
+
 
 class Workspace:
     """The buffers that one thread needs to take frames through a model. Not thread-safe."""
@@ -138,6 +154,12 @@ class Workspace:
         self._blob: np.ndarray = np.zeros((0, 0, 0, 0), np.float32)
         self._letterbox: Letterbox | None = None
         self._is_padded = False
+        self._on_gpu = GpuWorkspace.of(model)
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Frames stay on the GPU from upload to results; known for sure after the first one."""
+        return self._on_gpu is not None
 
     def process(self, image: np.ndarray, gate: AbstractContextManager[Any] | None = None) -> Detections:
         """Preprocess, run the network and postprocess one frame.
@@ -150,6 +172,11 @@ class Workspace:
             The detections, with the milliseconds of each stage.
         """
         check_image(image)
+        if self._on_gpu is not None:
+            found = self._on_gpu.process(image, gate)
+            if found is not None:
+                return found
+            self._on_gpu = None  # the CUDA kernels do not take this layout
         started = time.perf_counter()
         letterbox, feeds = self.prepare(image)
         prepared = time.perf_counter()

@@ -12,8 +12,9 @@ from yolokkn.graph import darknet_to_onnx, parse_model, read_model
 from yolokkn.graph.precision import computing_precision, graph_precision
 from yolokkn.layouts import read_facts
 from yolokkn.runtime.assets import resolve_model
-from yolokkn.runtime.backends import BACKENDS
+from yolokkn.runtime.backends import BACKENDS, ENGINE_SUFFIXES
 from yolokkn.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from yolokkn.runtime.engine_facts import engine_facts
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
 
@@ -28,7 +29,7 @@ class OpenedModels:
         name: The file's name.
         models: By backend.
         missing: Why a backend is not among them.
-        plain: The file on ONNX Runtime, each node run as it stands.
+        plain: The file on ONNX Runtime, each node run as it stands; None for an engine, which it does not run.
         precision: "fp32", "fp16" or "int8": what its weights are stored in.
         computes_in: Likewise: what its arithmetic is done in.
         precision_reason: How that was seen.
@@ -38,11 +39,25 @@ class OpenedModels:
     name: str
     models: dict[str, Model]
     missing: dict[str, str]
-    plain: Model
+    plain: Model | None
     precision: str
     computes_in: str
     precision_reason: str
     producer: str = ""
+
+    @property
+    def one(self) -> Model:
+        """Any of them: what it is, wherever it runs."""
+        return self.plain or next(iter(self.models.values()))
+
+    @property
+    def reference(self) -> Model:
+        """The file on ONNX Runtime, each node run as it stands; an engine, which it does not run, raises ModelError."""
+        if self.plain is None:
+            raise ModelError(
+                f"{self.name}: is an engine, which nothing else here runs; give the .onnx file that it was built of"
+            )
+        return self.plain
 
 
 def open_models(
@@ -56,7 +71,8 @@ def open_models(
     """Open a model file on several backends.
 
     Args:
-        model: An .onnx file or its bytes, darknet's .cfg or .weights, or the name of a model that comes with the package.
+        model: An .onnx file or its bytes, an engine (which runs on tensorrt alone), darknet's .cfg or .weights, or the name of
+            a model that comes with the package.
         backends: As "openvino" or, on a device of its own, "onnxruntime:cuda"; each must be there then. None: all
             that are there. Empty: none, for a file that is the reference alone.
         device: Where backends run that name no device; None: the GPU for tensorrt, else the CPU.
@@ -65,9 +81,13 @@ def open_models(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ModelError: It cannot be read or run, or is none that backends share (an engine, a checkpoint).
+        ModelError: It cannot be read or run, or is none that backends share (a checkpoint).
+        EngineRefusedError: An engine is foreign, altered, or made for another library or GPU.
+        DeviceError: There is no GPU for an engine.
         MissingDependencyError: A backend that was asked for is not there.
     """
+    if is_engine(model):
+        return _open_engine(Path(str(model)), backends, device=device, threads=threads, **options)
     name, content = _content(model)
     parsed = parse_model(content) if isinstance(content, bytes) else read_model(content)
     precision, reason = graph_precision(parsed)
@@ -77,7 +97,10 @@ def open_models(
     for wanted in BACKENDS if backends is None else backends:
         backend, _, own_device = wanted.partition(":")
         try:
-            opened = load(content, backend=backend, device=own_device or device, threads=threads, **options)
+            own = computing_precision(parsed) if backend == "tensorrt" else None  # as the file is, not as that takes it
+            opened = load(
+                content, backend=backend, device=own_device or device, threads=threads, precision=own, **options
+            )
         except YolokknError as error:
             if backends is not None:
                 raise
@@ -92,6 +115,25 @@ def open_models(
     )
 
 
+def is_engine(model: str | Path | bytes | None) -> bool:
+    """Tell an engine by its name."""
+    return isinstance(model, (str, Path)) and Path(model).suffix.lower() in ENGINE_SUFFIXES
+
+
+def _open_engine(path: Path, backends: Sequence[str] | None, *, device: str | None, **options: Any) -> OpenedModels:
+    if backends is not None and not backends:
+        raise ModelError(f"{path.name}: an engine is held against a model file, and cannot be the reference itself")
+    models: dict[str, Model] = {}
+    for wanted in backends or ("tensorrt",):
+        backend, _, own_device = wanted.partition(":")
+        models[wanted] = load(path, backend=backend, device=own_device or device, **options)
+    engine = engine_facts(path)
+    producer = engine.model_facts().producer
+    return OpenedModels(
+        path.name, models, {}, None, engine.precision, engine.precision, engine.precision_reason, producer
+    )
+
+
 def _content(model: str | Path | bytes | None) -> tuple[str, Path | bytes]:
     """Return the name and the ONNX file, or its bytes, of what the caller names."""
     if isinstance(model, bytes):
@@ -101,7 +143,6 @@ def _content(model: str | Path | bytes | None) -> tuple[str, Path | bytes]:
         raise FileNotFoundError(f"model: no such file: {path}")
     if path.suffix.lower() in (".cfg", ".weights"):
         return path.name, darknet_to_onnx(path.with_suffix(".cfg"), path.with_suffix(".weights"))
-    if path.suffix.lower() in (".safetensors", ".pt", ".pth", ".engine", ".plan"):
+    if path.suffix.lower() in (".safetensors", ".pt", ".pth"):
         load(path)  # says what is to be done instead
-        raise ModelError(f"{path.name}: runs on one backend only; compare its .onnx file")
     return path.name, path

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from yolokkn.runtime.agreement import Agreement
 from yolokkn.runtime.differences import ArrayDifference, DetectionsDifference
 
 STAGES = ("preprocess", "network", "decode", "nms", "masks", "keypoints", "detections")
@@ -32,15 +33,27 @@ class StageResult:
 
 @dataclass(frozen=True)
 class ColumnResult:
-    """What one backend gave, stage by stage."""
+    """What one backend gave, stage by stage, and how much of the reference's findings it shares.
+
+    Attributes:
+        name: The backend's.
+        stages: One each of `STAGES`.
+        agreement: None where it does not run.
+    """
 
     name: str
     stages: tuple[StageResult, ...]
+    agreement: Agreement | None = None
 
     @property
     def agrees(self) -> bool:
         """Whether no stage differs beyond the tolerances."""
         return self.first_difference is None
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether no stage differs, but most detections have no partner: their scores lie near the threshold."""
+        return self.agrees and any(s.agrees is None and s.detail for s in self.stages)
 
     @property
     def first_difference(self) -> StageResult | None:
@@ -57,7 +70,8 @@ class PictureParity:
         image_hw: Its height and width.
         reference: What the reference is, in words.
         precision: Whose tolerances hold.
-        score_threshold: Detections were compared from this score on.
+        asked_threshold: The score that detections were to have.
+        score_threshold: The score from which on they were compared: lower where there would have been too few.
         num_detections: So many the reference has.
         columns: One a backend.
     """
@@ -66,13 +80,19 @@ class PictureParity:
     image_hw: tuple[int, int]
     reference: str
     precision: str
+    asked_threshold: float
     score_threshold: float
     num_detections: int
     columns: tuple[ColumnResult, ...]
 
     @property
+    def is_unsure(self) -> bool:
+        """Whether some backend does not differ, but loses too much to say that it agrees."""
+        return any(column.is_unsure for column in self.columns)
+
+    @property
     def agrees(self) -> bool:
-        """Whether every backend agrees with the reference."""
+        """Whether no backend differs from the reference."""
         return all(column.agrees for column in self.columns)
 
     def numbers(self) -> dict[str, Any]:
@@ -82,13 +102,14 @@ class PictureParity:
             "image_hw": list(self.image_hw),
             "reference": self.reference,
             "precision": self.precision,
+            "asked_threshold": self.asked_threshold,
             "score_threshold": self.score_threshold,
             "num_detections": self.num_detections,
             "agrees": self.agrees,
             "backends": [
                 {
                     "backend": column.name,
-                    "agrees": column.agrees,
+                    "agrees": None if column.is_unsure else column.agrees,
                     "first_difference": None if column.first_difference is None else column.first_difference.stage,
                     "stages": [
                         {"stage": s.stage, "agrees": s.agrees, "says": s.detail or s.text, "numbers": dict(s.numbers)}
@@ -109,12 +130,22 @@ def as_table(result: PictureParity) -> str:
         if any(cell.agrees is not None or cell.detail for cell in cells):
             rows.append([stage, *(_cell(cell) for cell in cells)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    count = result.num_detections
+    lowered = f" (lowered from {result.asked_threshold:g})" if result.score_threshold < result.asked_threshold else ""
     lines = [
-        f"{result.picture}, {w} x {h}: {result.num_detections} detections with scores above {result.score_threshold:g}",
+        f"{result.picture}, {w} x {h}: {plural(count, 'detection')} with scores above {result.score_threshold:g}{lowered}",
         *("  ".join(f"{text:<{n}}" for text, n in zip(row, widths, strict=True)).rstrip() for row in rows),
         *verdict(result),
     ]
     return "\n".join(lines)
+
+
+def as_line(result: PictureParity) -> str:
+    """Return one line for a picture on which all agree."""
+    h, w = result.image_hw
+    count = plural(result.num_detections, "detection")
+    word = "does not tell" if result.is_unsure else "ok"
+    return f"{result.picture}, {w} x {h}: {word}, {count} with scores above {result.score_threshold:g}"
 
 
 def verdict(result: PictureParity) -> list[str]:
@@ -124,16 +155,25 @@ def verdict(result: PictureParity) -> list[str]:
         for column in result.columns
         if (first := column.first_difference) is not None
     ]
+    lines += [
+        f"{column.name}: this picture does not tell: most of the reference's detections have no partner, with scores near the "
+        f"threshold: {column.stages[-1].detail}"
+        for column in result.columns
+        if column.is_unsure
+    ]
     if lines:
         return lines
     names = " and ".join(column.name for column in result.columns)
     each = "agrees" if len(result.columns) == 1 else "agree"
+    if result.precision == "int8":  # wide tolerances: all pictures together say whether that is enough
+        what = "does not differ" if len(result.columns) == 1 else "do not differ"
+        return [f"{names} {what} from {result.reference} beyond the tolerances of int8"]
     few = "" if result.num_detections else "; nothing was detected, so a picture with objects would say more"
     return [f"{names} {each} with {result.reference}, within the tolerances of {result.precision}{few}"]
 
 
 def _cell(stage: StageResult) -> str:
-    word = {True: "ok", False: "DIFFERS", None: ""}[stage.agrees]
+    word = {True: "ok", False: "DIFFERS", None: "unsure" if stage.detail else ""}[stage.agrees]
     return f"{word} {stage.text}".strip()
 
 
@@ -167,6 +207,12 @@ def matched(compared: DetectionsDifference) -> str:
     ):
         parts += [f"{count} {what}"] if count else []
     return ", ".join(parts)
+
+
+def plural(count: int, what: str) -> str:
+    """Write a count and what is counted: 1 box, 3 boxes."""
+    end = "es" if what.endswith("x") else "s"
+    return f"{count:,} {what}" + ("" if count == 1 else end)
 
 
 def sizes(shape: tuple[int, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, cast
 from yolokkn import tracking
 from yolokkn.coco_names import COCO80, COCO_CATEGORY_IDS
 from yolokkn.errors import SinkError
+from yolokkn.files import what_is_read
 from yolokkn.layouts import DecodeOptions
 from yolokkn.runtime.assets import tracker_settings as advised_settings
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
@@ -152,30 +153,39 @@ def tracker_settings() -> set[str]:
 
 
 def open_sinks(
-    stack: ExitStack, uris: Sequence[str | Path], source: Source, model: Model, *, overwrite: bool = False
+    stack: ExitStack,
+    uris: Sequence[str | Path],
+    source: Source,
+    model: Model,
+    *,
+    overwrite: bool = False,
+    reads: Sequence[str | Path] = (),
 ) -> list[Sink]:
-    """Open the places for a source's results, closed with the stack; none may be what the source reads.
+    """Open the places for a source's results, closed with the stack; none may be what the source reads, or else is read.
 
     COCO results carry COCO's category ids where the model has its 80 classes, else the class ids.
     """
     category_ids = COCO_CATEGORY_IDS if model.class_names == COCO80 else None
     sinks = []
     for uri in uris:
-        refuse_own_source(uri, source)
+        refuse_own_source(uri, source, reads)
         sink = open_sink(uri, frame_rate=source.frame_rate, overwrite=overwrite, category_ids=category_ids)
         sinks.append(stack.enter_context(sink))
     return sinks
 
 
-def refuse_own_source(uri: str | Path, source: Source) -> None:
-    """Raise SinkError where results would replace the pictures or the video that they come from."""
+def refuse_own_source(uri: str | Path, source: Source, reads: Sequence[str | Path] = ()) -> None:
+    """Raise SinkError where results would replace the pictures or the video that they come from, or another file that is read."""
     path = Path(str(uri).removeprefix("mot:").removeprefix("coco:"))
     target = path.parent if "*" in path.name else path
-    read = {Path(p) for p in source.paths}
-    if source.kind == "images":
-        read |= {p.parent for p in read}
-    if target.exists() and any(p.exists() and target.samefile(p) for p in read):
+    if target.is_dir():
+        is_own = source.kind == "images" and any(target.samefile(p) for p in {Path(p).parent for p in source.paths})
+    else:
+        is_own = what_is_read(target, source.paths) is not None
+    if is_own:
         raise SinkError(f"{uri}: is what the source reads; results must go elsewhere")
+    if (read := what_is_read(target, reads)) is not None:
+        raise SinkError(f"{uri}: is what is read ({read}); results must go elsewhere")
 
 
 def _with_options(model: Model, options: dict[str, Any]) -> Model:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolokkn.errors import did_you_mean
-from yolokkn.runtime.backends.base import Backend
+from yolokkn.runtime.backends.base import Backend, DeviceNetwork
 
 CPU_BACKENDS = ("onnxruntime", "openvino")
 BACKENDS = (*CPU_BACKENDS, "tensorrt")
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
-__all__ = ["BACKENDS", "CPU_BACKENDS", "ENGINE_SUFFIXES", "Backend", "open_backend"]
+__all__ = ["BACKENDS", "CPU_BACKENDS", "ENGINE_SUFFIXES", "Backend", "DeviceNetwork", "open_backend"]
 
 
 def open_backend(
@@ -23,6 +23,7 @@ def open_backend(
     num_requests: int = 1,
     trust_engine: bool = False,
     imgsz: tuple[int, int] | None = None,
+    precision: str | None = None,
 ) -> Backend:
     """Load a model file into a backend.
 
@@ -34,9 +35,11 @@ def open_backend(
         num_requests: Runs at once among which the threads are shared.
         trust_engine: Run an engine that has no manifest of ours; see `TensorRtBackend`.
         imgsz: Largest height and width, where tensorrt builds an engine for a model of free size.
+        precision: "fp32", "fp16" or "int8", where tensorrt builds an engine; None: float16 but for the head, or what the file
+            has if that is not float32. Other backends compute as the file does and take none.
 
     Raises:
-        ValueError: There is no such backend.
+        ValueError: There is no such backend, or it does not take this device or precision.
         ModelError: The model cannot be loaded.
         MissingDependencyError: The backend's package is not installed.
     """
@@ -50,6 +53,12 @@ def open_backend(
             num_requests=num_requests,
             trust_engine=trust_engine,
             imgsz=imgsz,
+            precision=precision,
+        )
+    if precision is not None and name in BACKENDS:
+        raise ValueError(
+            f"precision: must be left out for {name}, which computes as the file does, got {precision!r}; "
+            "yolokkn quantize writes fp16 and int8 files"
         )
     device = device or "cpu"
     if name == "onnxruntime":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class OpenVinoBackend(Backend):
         self, model: str | Path | bytes, *, device: str = "cpu", threads: int | None = None, num_requests: int = 1
     ) -> None:
         try:
-            import openvino
+            import openvino  # noqa: F401
         except ImportError as error:
             raise MissingDependencyError(
                 "backend 'openvino': the package openvino must be installed; run: pip install 'yolokkn[openvino]'"
@@ -52,14 +53,15 @@ class OpenVinoBackend(Backend):
         self._content = parsed.to_bytes()  # what was checked is what runs
         self.threads = threads
         check_by_session(self._content, self._name)  # OpenVINO itself crashes on, or never ends with, some broken files
-        self._core = openvino.Core()
+        self._core = _core()
         try:
             self._graph = self._core.read_model(self._content)
         except RuntimeError as error:
             raise ModelError(f"{self._name}: OpenVINO cannot read it: {_last_line(error)}") from error
         self._compile(num_requests)
-        self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
-        self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
+        self.inputs = tuple(_spec(port, port.get_any_name()) for port in self._compiled.inputs)
+        names = _own_names([port.get_names() for port in self._compiled.outputs], [v.name for v in parsed.outputs])
+        self.outputs = tuple(_spec(port, name) for port, name in zip(self._compiled.outputs, names, strict=True))
 
     def _compile(self, num_requests: int) -> None:
         config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -96,10 +98,47 @@ class OpenVinoBackend(Backend):
             self._requests.put(request)
 
 
-def _spec(port: Any) -> TensorSpec:
+@cache
+def _core() -> Any:
+    """Return the process's one openvino.Core, which is never let go of.
+
+    With AMX its CPU plugin gives the thread a signal stack, and gives back the one before when it goes: two that go in the order
+    in which they came leave the thread with memory that is no more, and the next Ctrl-C kills the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
+def _own_names(given: Sequence[set[str]], declared: Sequence[str]) -> list[str]:
+    """Return the file's names of its outputs, in OpenVINO's order, where each may have several names or others.
+
+    A value that OpenVINO joins with the one before it carries the names of both; one whose own name is lost takes that which
+    the file has in its place.
+
+    Args:
+        given: Names of each output, as OpenVINO has them.
+        declared: Names in the file, in the order in which OpenVINO keeps outputs.
+
+    Example:
+        >>> _own_names([{"cast_0", "count"}, {"boxes"}, {"Result_2"}], ["count", "boxes", "scores"])
+        ['count', 'boxes', 'scores']
+    """
+    found: list[str | None] = [None] * len(given)
+    for place, names in enumerate(given):
+        found[place] = next((name for name in declared if name in names and name not in found), None)
+    free = [name for name in declared if name not in found]
+    for place, names in enumerate(given):
+        if found[place] is None:
+            fits = len(declared) == len(given) and declared[place] in free
+            found[place] = declared[place] if fits else min(names, default=f"output_{place}")
+    return [str(name) for name in found]
+
+
+def _spec(port: Any, name: str) -> TensorSpec:
     shape = tuple(d.get_length() if d.is_static else None for d in port.get_partial_shape())
     dtype = port.get_element_type().get_type_name()
-    return TensorSpec(port.get_any_name(), _DTYPES.get(dtype, dtype), shape)
+    return TensorSpec(name, _DTYPES.get(dtype, dtype), shape)
 
 
 def _last_line(error: Exception) -> str:

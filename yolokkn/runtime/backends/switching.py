@@ -19,7 +19,8 @@ _FACTS = ("layout", "task", "names")  # what the file says of its outputs
 class SwitchingBackend(Backend):
     """Runs the first backend until it is told to switch to the second, which is made in a thread of its own meanwhile.
 
-    A run that has begun ends where it began; the next one takes the new backend. Give it to `yolokkn.load` as a model.
+    A run that has begun ends where it began; the next one takes the new backend, and the first is let go.
+    Give it to `yolokkn.load` as a model.
 
     Args:
         first: Runs from the start.
@@ -43,9 +44,9 @@ class SwitchingBackend(Backend):
         self._shared.views.add(self)
         threading.Thread(target=self._shared.prepare, args=(make_second,), name="yolokkn-switch").start()
 
-    def _take_facts(self, first: Backend) -> None:
-        self.inputs, self.outputs = first.inputs, first.outputs
-        self.metadata, self.op_types, self.threads = first.metadata, first.op_types, first.threads
+    def _take_facts(self, other: Backend) -> None:
+        self.inputs, self.outputs = other.inputs, other.outputs
+        self.metadata, self.op_types, self.threads = other.metadata, other.op_types, other.threads
 
     @property
     def state(self) -> str:
@@ -60,7 +61,12 @@ class SwitchingBackend(Backend):
     @property
     def current(self) -> Backend:
         """The backend that the next run takes."""
-        return self._pair[self._shared.index] or self._shared.first
+        backend = (
+            self._pair[self._shared.index] or self._pair[1]
+        )  # it may be switched, and the first let go, in between
+        if backend is None:
+            raise RuntimeError("SwitchingBackend: neither backend is there")
+        return backend
 
     def switch(self, timeout_s: float | None = 0.0) -> bool:
         """Let every run from now on take the second backend.
@@ -86,7 +92,7 @@ class SwitchingBackend(Backend):
         """Return the same pair prepared for so many runs at once; it switches together with this one."""
         other = object.__new__(SwitchingBackend)
         other._shared, other._num_requests = self._shared, num_requests
-        other._take_facts(self._shared.first)
+        other._take_facts(self)
         self._shared.add(other)
         return other
 
@@ -98,7 +104,7 @@ class _Shared:
     """What all the views of one pair have in common."""
 
     def __init__(self, first: Backend) -> None:
-        self.first = first
+        self.first: Backend | None = first  # until it is switched
         self.second: Backend | None = None
         self.index = 0
         self.state = "preparing"
@@ -113,7 +119,8 @@ class _Shared:
         """Make the second backend, and prepare it for every view."""
         try:
             second = make_second()
-            check_same(self.first, second)
+            if self.first is not None:
+                check_same(self.first, second)
             self._try(second)
             with self._guard:
                 for view in self.views:
@@ -127,7 +134,8 @@ class _Shared:
         """Prepare another view."""
         with self._guard:
             view._pair = [None, None]
-            view._prepare(0, self.first)
+            if self.first is not None:
+                view._prepare(0, self.first)
             if self.second is not None:
                 view._prepare(1, self.second)
             self.views.add(view)
@@ -142,6 +150,9 @@ class _Shared:
             if self.second is not None:
                 self._try(self.second)  # what came since it was made
             self.index, self.state = 1, "switched"
+            self.first = None
+            for view in self.views:
+                view._pair[0] = None
         return True
 
     def _try(self, second: Backend) -> None:

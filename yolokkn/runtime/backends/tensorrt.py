@@ -14,28 +14,27 @@ import numpy as np
 
 from yolokkn.errors import DeviceError, ModelError
 from yolokkn.graph import parse_model, read_model
-from yolokkn.graph.precision import computing_precision
 from yolokkn.layouts import TensorSpec
+from yolokkn.ops.cuda import DeviceArray
 from yolokkn.runtime.backends import ENGINE_SUFFIXES
-from yolokkn.runtime.backends.base import Backend
+from yolokkn.runtime.backends.base import Backend, DeviceNetwork
 from yolokkn.runtime.backends.tensorrt_kernels import Kernels
 from yolokkn.runtime.backends.tensorrt_lane import Lane
-from yolokkn.runtime.cuda_device import Gpu, find_gpu, use_gpu
-from yolokkn.runtime.engine_build import EngineOptions, build_engine, make_request, timing_name
-from yolokkn.runtime.engine_cache import CachedEngine, EngineCache
+from yolokkn.runtime.backends.tensorrt_onnx import choose_precision, engine_of_onnx
+from yolokkn.runtime.backends.tensorrt_request import Request
+from yolokkn.runtime.cuda_device import Gpu, Stream, find_gpu, gpu_index, on_gpu
+from yolokkn.runtime.engine_cache import EngineCache
 from yolokkn.runtime.engine_library import Library, find_library, reason_of
 from yolokkn.runtime.engine_manifest import (
-    Engine,
     EngineManifest,
     EngineRefusedError,
     ForeignEngineError,
+    aligned,
     foreign_metadata,
     open_engine,
     split_header,
 )
-from yolokkn.runtime.engine_profiles import engine_profiles
-
-_MAX_SHAPES = 4  # for which a request keeps a context, buffers and a captured graph
+from yolokkn.runtime.interrupts import deferred_interrupt
 
 
 class TensorRtBackend(Backend):
@@ -46,13 +45,16 @@ class TensorRtBackend(Backend):
         device: "cuda" or "cuda:N".
         threads: Not used: the GPU has no share of the CPU's cores.
         num_requests: Runs at once; more wait.
-        library: "tensorrt" or "tensorrt_rtx"; by default the engine's, or the one that is installed.
+        library: "tensorrt" or "tensorrt_rtx"; by default the engine's, or the one that is installed and starts.
         trust_engine: Run an engine that has no manifest of ours. Engines are machine code: it may do what you may.
         imgsz: Largest height and width, for an .onnx file whose size is free.
+        precision: "fp32", "fp16" or "int8", for an .onnx file; None: the file's own, but float16 (the head excepted) for a
+            float32 model. "int8" takes a file that is int8 already. An engine has the one that it was built in.
         cache: Where engines are kept; the user's cache by default.
-        say: Told what is built and why; standard error by default.
+        say: Told what is built and why, once each; standard error by default.
 
     Raises:
+        ValueError: The device or the precision is none that there is, or not this model's.
         MissingDependencyError: TensorRT, TensorRT-RTX or cuda-bindings is not installed.
         DeviceError: There is no GPU.
         EngineRefusedError: The engine has no manifest, is not what it says, or is for another library or GPU.
@@ -60,6 +62,7 @@ class TensorRtBackend(Backend):
     """
 
     name = "tensorrt"
+    has_device_network = True
 
     def __init__(
         self,
@@ -71,60 +74,41 @@ class TensorRtBackend(Backend):
         library: str | None = None,
         trust_engine: bool = False,
         imgsz: tuple[int, int] | None = None,
+        precision: str | None = None,
         cache: EngineCache | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.threads = threads
         index = gpu_index(device)
-        self._cache = cache or EngineCache()
+        self._cache, self._say = cache or EngineCache(), _Once(say or _say)
         self._name = "<bytes>" if isinstance(model, bytes) else Path(model).name
         if not isinstance(model, bytes) and Path(model).suffix.lower() in ENGINE_SUFFIXES:
             manifest, plan, header = _read_engine(Path(model), trust_engine)
-            self._library = find_library(library or (manifest.request.library if manifest else None))
+            check_precision(manifest, precision, self._name)
+            self._library = find_library(library or (manifest.request.library if manifest else None), self._say)
             self.gpu = find_gpu(index)
             if manifest is not None:
                 check_fits(manifest, self._library, self.gpu, self._name)
         else:
-            self._library = find_library(library)
+            parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
+            chosen = choose_precision(parsed, precision)
+            self._library = find_library(library, self._say)
             self.gpu = find_gpu(index)
-            made = self._from_onnx(model, imgsz, say or _say)
+            with on_gpu(index):
+                made = engine_of_onnx(
+                    parsed, self._library, self.gpu, self._cache, name=self._name, imgsz=imgsz, chosen=chosen,
+                    say=self._say,
+                )  # fmt: skip
             manifest, plan, header = made.engine.manifest, made.engine.plan, {}
         self.metadata = dict(manifest.metadata) if manifest else foreign_metadata(header)
         self.op_types = frozenset(manifest.op_types) if manifest else None
-        self._deserialize(plan)
+        self.gpu_index = index
+        with on_gpu(index):
+            self._deserialize(plan)
         self._open(num_requests)
 
-    def _from_onnx(
-        self, model: str | Path | bytes, imgsz: tuple[int, int] | None, say: Callable[[str], None]
-    ) -> CachedEngine:
-        parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
-        content = parsed.to_bytes()
-        is_free = any(not isinstance(size, int) for spec in parsed.inputs for size in spec.shape[2:])
-        profiles = engine_profiles(parsed, largest=imgsz if is_free else None)
-        library, options, precision = self._library, EngineOptions(), computing_precision(parsed)
-        if library.capabilities and self.gpu.capability not in library.capabilities:
-            raise DeviceError(
-                f"{self._name}: {library.title} {library.version} builds for {', '.join(library.capabilities)}, here is "
-                f"{self.gpu}; install TensorRT"
-            )
-        gpu = str(self.gpu) if library.name == "tensorrt" else ""
-        request = make_request(content, library, options, profiles=profiles, precision=precision, gpu=gpu)
-
-        def build() -> Engine:
-            if precision == "fp32":
-                say(f"{self._name}: as the file is, in float32; yolokkn export --format engine writes float16 engines")
-            return self._cache.learn(
-                timing_name(library, self.gpu),
-                lambda timing: build_engine(
-                    content, request, library, options, name=self._name, timing_cache=timing,
-                    on_progress=_stop_with_the_process,
-                ),
-            )  # fmt: skip
-
-        return self._cache.get_or_build(request, self._name, build, say=lambda text: say(f"{self._name}: {text}"))
-
     def _deserialize(self, plan: memoryview) -> None:
-        with self._library.messages() as messages:
+        with deferred_interrupt(), self._library.messages() as messages:
             try:
                 runtime = self._library.trt.Runtime(self._library.logger)
             except TypeError as error:  # what the bindings make of a library that gives none
@@ -144,13 +128,16 @@ class TensorRtBackend(Backend):
     def _open(self, num_requests: int) -> None:
         self._num_requests = num_requests
         self.inputs, self.outputs = io_specs(self._library.trt, self._engine, self._name)
-        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         prepared = self._kernels
         make_lane = partial(
-            Lane, self._library, self._engine, prepared.config, self.inputs, self.outputs, name=self._name
-        )
-        for _ in range(num_requests):
-            self._requests.put(_Request(make_lane, prepared.keep))  # no way back to the backend: it is freed at once
+            Lane, self._library, self._engine, prepared.config, self.inputs, self.outputs, name=self._name,
+            say=self._say,
+        )  # fmt: skip
+        self._make_lane = make_lane
+        is_fixed = all(None not in spec.shape for spec in self.inputs)
+        for _ in range(num_requests):  # without a way back to the backend: it is freed at once
+            self._requests.put(Request(make_lane, prepared.keep, is_fixed))
 
     def for_requests(self, num_requests: int) -> Backend:
         """Return a backend on the same engine for so many runs at once."""
@@ -161,8 +148,30 @@ class TensorRtBackend(Backend):
         other._open(num_requests)
         return other
 
+    def device_network(self, input_hw: tuple[int, int]) -> DeviceNetwork | None:
+        """Return a context of its own for one picture at a time; None where the engine wants more inputs than that.
+
+        Raises:
+            ValueError: The engine does not take this size.
+            DeviceError: There is not enough memory.
+        """
+        if (
+            len(self.inputs) != 1
+            or len(self.inputs[0].shape) != 4
+            or self.inputs[0].dtype not in ("float32", "float16")
+        ):
+            return None
+        spec = self.inputs[0]
+        with on_gpu(self.gpu.index):
+            lane = self._make_lane(shapes={spec.name: (spec.shape[0] or 1, 3, *input_hw)})
+        return EngineNetwork(spec.name, lane, self.gpu.index)
+
+    def has_run(self, is_new: bool) -> None:
+        """Keep what TensorRT-RTX has compiled in a device network's first run."""
+        self._kernels.keep(is_new)
+
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the engine with a free request, waiting for one if all are busy.
+        """Run the engine with a free request, waiting for one if all are busy. The thread's own GPU stays which it is.
 
         Raises:
             ValueError: A feed is missing, or has a shape or dtype that the engine does not take.
@@ -171,50 +180,27 @@ class TensorRtBackend(Backend):
         check_feeds(self.inputs, feeds)
         request = self._requests.get()
         try:
-            use_gpu(self.gpu.index)
-            return request.run(feeds)
+            with on_gpu(self.gpu.index):
+                return request.run(feeds)
         finally:
             self._requests.put(request)
 
 
-class _Request:
-    """What one run at a time uses: a lane for each shape that came lately."""
+class EngineNetwork:
+    """An engine in a context of its own, which runs between buffers on the GPU; see `DeviceNetwork`."""
 
-    def __init__(self, make_lane: Callable[..., Lane], keep_kernels: Callable[[], None]) -> None:
-        self._make_lane, self._keep_kernels = make_lane, keep_kernels
-        self._lanes: dict[tuple[tuple[int, ...], ...], Lane] = {}
+    can_be_captured = True
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        key = tuple(feeds[name].shape for name in sorted(feeds))
-        lane = self._lanes.pop(key, None)
-        if lane is None:
-            while len(self._lanes) >= _MAX_SHAPES:
-                del self._lanes[next(iter(self._lanes))]  # the one unused for the longest time
-            lane = self._make_lane(shapes={name: array.shape for name, array in feeds.items()})
-            outputs = lane.run(feeds)
-            self._keep_kernels()
-        else:
-            outputs = lane.run(feeds)
-        self._lanes[key] = lane  # one that failed is not kept
-        return outputs
+    def __init__(self, picture: str, lane: Lane, gpu_index: int) -> None:
+        self.gpu_index = gpu_index
+        arrays = lane.device_arrays()
+        self.picture = arrays.pop(picture)
+        self.outputs: Mapping[str, DeviceArray] = arrays
+        self._lane = lane
 
-
-def gpu_index(device: str) -> int:
-    """Read "cuda" or "cuda:1".
-
-    Raises:
-        ValueError: It is something else.
-    """
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or (":" in device and not number.isdecimal()):
-        raise ValueError(f"device: must be cuda or cuda:N for tensorrt, got {device!r}")
-    return int(number or 0)
-
-
-def _stop_with_the_process(phase: str, done: int, total: int) -> None:
-    """End a build whose process is ending: nobody waits for it, and its callbacks need an interpreter."""
-    if not threading.main_thread().is_alive():
-        raise ModelError("the build was given up, for the process is ending")
+    def enqueue(self, stream: Stream) -> None:
+        """Queue one run."""
+        self._lane.enqueue(stream)
 
 
 def _read_engine(path: Path, trust: bool) -> tuple[EngineManifest | None, memoryview, dict[str, Any] | None]:
@@ -232,7 +218,14 @@ def _read_engine(path: Path, trust: bool) -> tuple[EngineManifest | None, memory
                 text += ", or, if you trust who made it, say --trust-engine (trust_engine=True)"
             raise type(error)(text) from error
     header, plan = split_header(path.read_bytes())
-    return None, plan, header
+    return None, aligned(plan), header
+
+
+def check_precision(manifest: EngineManifest | None, precision: str | None, name: str) -> None:
+    """Raise ValueError where a precision is asked for that an engine was not built in."""
+    built = manifest.request.precision if manifest else "a precision that it does not tell"
+    if precision is not None and precision != built:
+        raise ValueError(f"precision: {name} is an engine, built in {built}, got {precision}; give the .onnx file")
 
 
 def check_fits(manifest: EngineManifest, library: Library, gpu: Gpu, name: str) -> None:
@@ -289,6 +282,20 @@ def check_feeds(inputs: tuple[TensorSpec, ...], feeds: Mapping[str, np.ndarray])
         )
         if not fits or given.dtype != spec.dtype:
             raise ValueError(f"run: feed must be {spec}, got {spec.name} {given.dtype} {given.shape}")
+
+
+class _Once:
+    """Passes on what has not been said before."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._said, self._guard = say, set[str](), threading.Lock()
+
+    def __call__(self, text: str) -> None:
+        with self._guard:
+            is_new = text not in self._said
+            self._said.add(text)
+        if is_new:
+            self._say(text)
 
 
 def _say(text: str) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from yolokkn.errors import ModelError
 from yolokkn.layouts import TensorSpec
-from yolokkn.runtime.backends.base import Backend
+from yolokkn.ops.cuda import DeviceArray
+from yolokkn.runtime.backends.base import Backend, DeviceNetwork
+from yolokkn.runtime.cuda_device import capturing
+
+if TYPE_CHECKING:
+    from yolokkn.runtime.cuda_device import Stream
 
 
 class TorchBackend(Backend):
@@ -41,6 +46,11 @@ class TorchBackend(Backend):
 
         self._torch = torch
         self._device = torch.device(device)
+        self.has_device_network = self._device.type == "cuda"
+        if self.has_device_network:
+            if self._device.index is None:  # "cuda" is whichever is torch's own at this time
+                self._device = torch.device("cuda", torch.cuda.current_device())
+            self.gpu_index = self._device.index
         self._module = module.eval().to(self._device)
         self._given_names = output_names
         self.metadata = dict(metadata or {})
@@ -52,7 +62,12 @@ class TorchBackend(Backend):
         """Run the module without gradients; outputs come back to the CPU."""
         torch = self._torch
         with torch.inference_mode():
-            result = self._module(torch.from_numpy(feeds["images"].copy()).to(self._device))
+            named = self._named(self._module(torch.from_numpy(feeds["images"].copy()).to(self._device)))
+        return {key: value.float().cpu().contiguous().numpy() for key, value in named.items()}
+
+    def _named(self, result: Any) -> dict[str, Any]:
+        """Give the tensors of a result their names."""
+        torch = self._torch
         if isinstance(result, torch.Tensor):
             result = (result,)
         if isinstance(result, Mapping):
@@ -67,4 +82,66 @@ class TorchBackend(Backend):
         for key, value in named.items():
             if not isinstance(value, torch.Tensor):
                 raise ModelError(f"torch module: must give tensors, got {type(value).__name__} as output {key!r}")
-        return {str(k): v.float().cpu().contiguous().numpy() for k, v in named.items()}
+        return {str(key): value for key, value in named.items()}
+
+    def device_network(self, input_hw: tuple[int, int]) -> DeviceNetwork | None:
+        """Return the module captured into a CUDA graph of torch's own; None on a CPU.
+
+        Args:
+            input_hw: Height and width of the input.
+        """
+        if not self.has_device_network:
+            return None
+        return CapturedModule(self._torch, self._module, self._named, input_hw, self._device)
+
+
+class CapturedModule:
+    """A torch module in a CUDA graph, between tensors that stay where they are; see `DeviceNetwork`.
+
+    Its graph cannot stand in another one, so that a frame takes three launches instead of one.
+    """
+
+    can_be_captured = False
+
+    def __init__(
+        self,
+        torch: Any,
+        module: Any,
+        named: Callable[[Any], dict[str, Any]],
+        input_hw: tuple[int, int],
+        device: Any,
+    ) -> None:
+        self._torch, self._device = torch, device
+        picture = torch.zeros((1, 3, *input_hw), dtype=torch.float32, device=device)
+        self.gpu_index = picture.device.index
+
+        def run() -> dict[str, Any]:
+            outputs = named(module(picture))
+            return {
+                key: (value if value.dtype == torch.float16 else value.float()).contiguous()
+                for key, value in outputs.items()
+            }
+
+        warm = torch.cuda.Stream(device)
+        warm.wait_stream(torch.cuda.current_stream(device))
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.inference_mode():
+            with torch.cuda.stream(warm):
+                for _ in range(3):  # what is done once is done here: plans, workspaces, the allocator's pool
+                    run()
+            torch.cuda.synchronize(device)
+            with capturing(), torch.cuda.graph(self._graph, stream=warm, capture_error_mode="thread_local"):
+                tensors = run()
+        self.picture = _device_array(picture)
+        self.outputs: Mapping[str, DeviceArray] = {key: _device_array(value) for key, value in tensors.items()}
+
+    def enqueue(self, stream: Stream) -> None:
+        """Queue one run."""
+        torch = self._torch
+        with torch.cuda.stream(torch.cuda.ExternalStream(stream.number, self._device)):
+            self._graph.replay()
+
+
+def _device_array(tensor: Any) -> DeviceArray:
+    dtype: np.dtype[Any] = np.dtype(str(tensor.dtype).removeprefix("torch."))
+    return DeviceArray(tensor.data_ptr(), tuple(tensor.shape), dtype, tensor, tensor.device.index)
