@@ -19,6 +19,7 @@ VERBS = {
     "quantize": "write a model as one that computes in int8 or float16, and measure what that costs",
     "info": "say what a model file is; without one, list the models that come with the package",
     "doctor": "check the installation, or a model: is what every backend gives the same, stage by stage",
+    "benchmark": "measure kernels, trackers, backends and the whole pipeline; compare two runs, draw a report of some",
     "data": "check or preview labelled pictures, fit anchors to them, draw a toy set",
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from yolokkn.cli import data_toy
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, EXIT_USAGE, Parser, flag, positive, run_verb, size, words
+from yolokkn.cli.places import files_read
 from yolokkn.errors import did_you_mean
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.types import TASKS
@@ -127,7 +128,7 @@ def run_preview(args: argparse.Namespace) -> int:
     file = Path(args.save)
     if file.suffix.lower() != ".png":
         raise ValueError(f"--save must be a .png file, got {args.save}")
-    refuse_existing(file, args.overwrite)
+    refuse_existing(file, args.overwrite, files_read(args))
     dataset = _open(args)
     config = AugmentConfig() if args.augment else None
     grid = preview(dataset, count=args.count, imgsz=args.imgsz, augment_config=config, seed=args.seed)

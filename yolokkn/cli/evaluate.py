@@ -14,6 +14,7 @@ import numpy as np
 from yolokkn.cli import evaluate_mot
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
 from yolokkn.cli.model_options import add_model_options, load_model
+from yolokkn.cli.places import files_read
 from yolokkn.cli.progress import progress
 from yolokkn.evaluation.boxes import FoundBoxes, LabelledBoxes, boxes_from_coco
 from yolokkn.evaluation.coco import (
@@ -115,7 +116,7 @@ def run_coco(args: argparse.Namespace) -> int:
     annotations, images = find_coco_files(args.data, args.split, args.annotations, args.images, iou_type)
     results_file = Path(args.save.removeprefix("coco:")) if args.save else None
     for path in filter(None, (results_file, Path(args.json) if args.json else None)):
-        refuse_existing(path, args.overwrite)
+        refuse_existing(path, args.overwrite, [annotations, images, *files_read(args)])
     dataset = CocoDataset.load(annotations)
     measured = sorted(set(map_model_classes(model, dataset, partial=iou_type == "keypoints").values()))
     with progress(len(dataset.images), args.quiet) as advance:
@@ -146,7 +147,7 @@ def run_voc(args: argparse.Namespace) -> int:
         raise ValueError("evaluate voc: give --data DIR")
     model = _load(args)
     if args.json:
-        refuse_existing(Path(args.json), args.overwrite)
+        refuse_existing(Path(args.json), args.overwrite, files_read(args))
     dataset = open_dataset(args.data, args.split, format="voc")
     if not dataset.report.ok and not args.quiet:
         print(f"yolokkn evaluate: {dataset.report.text(3)}", file=sys.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from yolokkn import tracking
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
+from yolokkn.cli.places import files_read
 from yolokkn.cli.tracker_options import (
     add_thinning_options,
     add_tracker_options,
@@ -105,7 +106,7 @@ def measure(args: argparse.Namespace) -> MotMetrics:
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write what was asked for."""
     for path in filter(None, (args.json, args.plot)):
-        refuse_existing(Path(path), args.overwrite)
+        refuse_existing(Path(path), args.overwrite, files_read(args))
     if args.plot:
         check_plot(Path(args.plot))
     metrics = measure(args)

@@ -16,6 +16,7 @@ from typing import Any
 
 from yolokkn.cli.arguments import EXIT_INCOMPLETE, EXIT_OK, flag
 from yolokkn.cli.model_options import add_model_options, load_model
+from yolokkn.cli.places import files_read
 from yolokkn.cli.progress import progress
 from yolokkn.errors import SourceWarning
 from yolokkn.files import refuse_existing, write_atomically
@@ -102,10 +103,10 @@ def run_frames(
             max_detections=args.max_det,
             agnostic=args.agnostic,
         )
-        uris = save_uris(args, verb, source)
+        uris, reads = save_uris(args, verb, source), files_read(args)
         if args.stats:
-            refuse_existing(Path(args.stats), args.overwrite)
-        sinks = open_sinks(stack, uris, source, model, overwrite=args.overwrite)
+            refuse_existing(Path(args.stats), args.overwrite, [*source.paths, *reads])
+        sinks = open_sinks(stack, uris, source, model, overwrite=args.overwrite, reads=reads)
         tracker = make_tracker(source.frame_rate) if make_tracker else None
         pipeline = stack.enter_context(
             run_pipeline(source, model, tracker=tracker, camera=camera, sinks=sinks, config=config, ledger=ledger)

@@ -5,17 +5,28 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import flag, positive, share, size, words
-from yolokkn.errors import MissingDependencyError
+from yolokkn.errors import MissingDependencyError, printable
+from yolokkn.graph.precision import PRECISIONS
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, iou: float = 0.7) -> None:
-    """Add the options; `conf` None leaves the thresholds out (a verb that does not run pictures)."""
+def add_model_options(
+    parser: argparse.ArgumentParser, *, conf: float | None, iou: float = 0.7, precision: bool = True
+) -> None:
+    """Add the options; `conf` None leaves the thresholds out (a verb that does not run pictures).
+
+    Args:
+        parser: The verb's.
+        conf: The default score threshold.
+        iou: The default IoU of the suppression.
+        precision: Whether the verb lets an engine's precision be chosen.
+    """
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
@@ -28,8 +39,17 @@ def add_model_options(parser: argparse.ArgumentParser, *, conf: float | None, io
     group.add_argument("--anchors", metavar="JSON", help="anchors of raw heads: [[[w, h], ...] per head], input pixels")
     group.add_argument("--letterbox", metavar="RULE", help="letterbox, topleft or stretch, instead of the layout's own")
     group.add_argument(
-        "--backend", metavar="NAME", help="onnxruntime (default), openvino or tensorrt (default for engines)"
+        "--backend",
+        metavar="NAME",
+        help="onnxruntime (default), openvino, tensorrt (default for engines), or auto: the fastest "
+        "on this CPU with the same outputs, measured once and remembered",
     )
+    if precision:
+        group.add_argument(
+            "--precision", dest="engine_precision", choices=PRECISIONS,
+            help="of the engine that --backend tensorrt builds of an .onnx file: fp16 (default for float32 files; the head stays "
+            "float32) or fp32; int8 for files that are int8 already",
+        )  # fmt: skip
     group.add_argument("--device", metavar="NAME", help="what the backend offers; cpu by default, cuda for tensorrt")
     group.add_argument(
         "--trust-engine", type=flag, nargs="?", const=True, default=False, metavar="BOOL",
@@ -76,6 +96,8 @@ def load_model(args: argparse.Namespace, *, default: bool = False, **options: An
         model = load_checkpoint(args, **options)
         return model.with_options(classes=args.classes) if getattr(args, "classes", None) else model
     model = load(args.model or None, **load_options(args), **options)
+    if model.backend.choice:
+        print(printable(f"backend {model.backend.choice}"), file=sys.stderr)
     if getattr(args, "classes", None):
         return model.with_options(classes=args.classes)
     return model
@@ -93,6 +115,7 @@ def load_options(args: argparse.Namespace) -> dict[str, Any]:
         "letterbox": args.letterbox,
         "threads": args.threads,
         "trust_engine": args.trust_engine,
+        "precision": getattr(args, "engine_precision", None),
     }
 
 
@@ -102,6 +125,8 @@ def load_checkpoint(args: argparse.Namespace, **options: Any) -> Model:
     for name, default in (("layout", None), ("anchors", None), ("backend", None)):
         if getattr(args, name) != default:
             raise ValueError(f"--{name} is for model files; a checkpoint runs in torch as it was trained")
+    if getattr(args, "engine_precision", None) is not None:
+        raise ValueError("--precision is for --backend tensorrt; a checkpoint runs in torch as it was trained")
     if args.threads is not None:
         deploy.set_threads(args.threads)
     names, device, letterbox = read_names(args.names), args.device or "cpu", args.letterbox

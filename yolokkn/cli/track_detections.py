@@ -20,7 +20,7 @@ from yolokkn.runtime.sources import DEFAULT_FRAME_RATE
 KKN_FILLS = 20  # frames; kkn fills gaps shorter than this where it knows what comes after
 DETECTION_OPTIONS = ("jobs", "interpolate")
 _OWN = {
-    "detections", "tracker", "frame_rate", "class_policy", "gmc_method", "save", "overwrite", "quiet",
+    "detections", "tracker", "tracker_file", "frame_rate", "class_policy", "gmc_method", "save", "overwrite", "quiet",
     *DETECTION_OPTIONS,
 }  # fmt: skip
 
@@ -101,7 +101,7 @@ def run_detections(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     for job in jobs:
         if job.out.exists() and job.out.samefile(job.path):
             raise DataError(f"--save mot:{target} would replace the detections of {job.name}: {job.out}")
-        refuse_existing(job.out, args.overwrite)
+        refuse_existing(job.out, args.overwrite, [*(other.path for other in jobs), *filter(None, [args.tracker_file])])
     for job, counts in zip(jobs, run_jobs(jobs, args.jobs), strict=True):
         if not args.quiet:
             print(f"{job.name}: {counts}", flush=True)

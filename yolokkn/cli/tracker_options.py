@@ -41,9 +41,10 @@ def take_tracker_file(args: argparse.Namespace) -> str | None:
         FileNotFoundError: There is no such file.
         ConfigurationError: It is no tracker's file.
     """
-    if not tracking.is_tracker_file(args.tracker):
+    args.tracker_file = args.tracker if tracking.is_tracker_file(args.tracker) else None
+    if args.tracker_file is None:
         return None
-    file = tracking.read_tracker_file(args.tracker)
+    file = tracking.read_tracker_file(args.tracker_file)
     args.tracker = file.name
     for name, value in file.settings.items():
         if getattr(args, name) is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import EXIT_CODES, EXIT_INTERRUPTED, EXIT_OK, Parser, flag, positive, run_verb, words
+from yolokkn.cli.places import files_read
 from yolokkn.cli.progress import progress
 from yolokkn.cli.tracker_options import (
     add_thinning_options,
@@ -139,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     log = target.with_suffix(".trials.jsonl")
     if not (args.resume and log.exists()):
         for path in (target, log):
-            refuse_existing(path, args.overwrite)
+            refuse_existing(path, args.overwrite, files_read(args))
     sequences = load_labelled(args.gt, args.detections, thinning=asked_thinning(args), with_cameras=method != "none")
     tuned, held_out = split(sequences, args.holdout)
     search = Search(plan, tuned, args.jobs or os.cpu_count() or 1)

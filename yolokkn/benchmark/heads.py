@@ -1,4 +1,4 @@
-"""Plausible raw outputs for the benchmarks of decode and NMS, from a seed.
+"""Plausible raw outputs of detectors, from a seed: what decoding and suppression are measured on.
 
 Objects are random boxes on a 640 x 640 input. Every anchor whose cell centre lies within an object and whose stride
 fits its size becomes one of its cluster: its box is the object's with noise of 6 % of its size, its logit falls with
@@ -18,9 +18,9 @@ def _anchors(size: int, strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarra
     centres, steps = [], []
     for stride in strides:
         line = (np.arange(size // stride) + 0.5) * stride
-        x, y = np.meshgrid(line, line)
-        centres.append(np.stack([x.ravel(), y.ravel()], axis=1))
-        steps.append(np.full(x.size, stride))
+        grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+        centres.append(grid)
+        steps.append(np.full(len(grid), stride))
     return np.concatenate(centres), np.concatenate(steps)
 
 
