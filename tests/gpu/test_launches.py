@@ -71,7 +71,9 @@ def test_every_kernel_fits_on_every_gpu(launches, emulated_runtime):
     assert {"75", "90", "120"} <= set(architectures)
     assert {kernel.architecture for kernel in kernels} == {f"sm_{number}" for number in architectures}
     assert len(kernels) >= 10 * len(architectures)
-    assert breaches(kernels, launches) == []
+    launched = [kernel for kernel in kernels if kernel.name != "probe_kernel()"]  # asked for, never launched
+    assert len(launched) == len(kernels) - len(architectures)
+    assert breaches(launched, launches) == []
 
 
 PLANTED = """

@@ -142,7 +142,7 @@ def test_what_stops_the_progress_stops_the_build(library, error):
     assert caught.value is error and len(calls) == 5
 
 
-@pytest.mark.parametrize("delays", [(0.0,), (0.3, 0.2), (0.8, 0.3, 0.3)])
+@pytest.mark.parametrize("delays", [(0.0,), (0.1, 0.1), (0.25, 0.1, 0.1)])
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_stops_a_real_build(library, tmp_path, delays):
     """Signals at several times: 130, nothing written, and no word of the library's own."""
