@@ -219,9 +219,11 @@ class Tracks(Detections):
 
     Attributes:
         track_ids: (N,) int64, 1 or more; -1 while a detection belongs to no confirmed track.
+        carried: Nothing was detected in this frame: the boxes are where the tracks are taken to be, by those around it.
     """
 
     track_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    carried: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,12 +11,12 @@ namespace {
 constexpr const char* kUpdate = "update";
 
 // Any number of seconds, NaN and infinity included; None: no timestamp.
-std::optional<double> require_time(const py::object& object) {
+std::optional<double> require_time(const char* function, const py::object& object) {
   if (object.is_none()) return std::nullopt;
   const double value = PyFloat_AsDouble(object.ptr());
   if (value != -1.0 || !PyErr_Occurred()) return value;
   PyErr_Clear();
-  throw py::type_error("update: timestamp_s must be seconds as a float or None, got " +
+  throw py::type_error(std::string(function) + ": timestamp_s must be seconds as a float or None, got " +
                        py::cast<std::string>(py::type::of(object).attr("__name__")));
 }
 
@@ -59,7 +59,7 @@ py::object update_(Tracker& tracker, py::object boxes, py::object scores, py::ob
     throw py::value_error("update: boxes must be fewer than 2^31, got " + std::to_string(count));
   }
   FrameView frame{matrix_of<float>(box_array), data_of<float>(score_array), data_of<int32_t>(class_array),
-                  require_time(timestamp_s), require_camera(camera)};
+                  require_time(kUpdate, timestamp_s), require_camera(camera)};
   std::optional<py::array> embedding_array;
   if (!embeddings.is_none()) {
     embedding_array = require<float>(embeddings, {count, kAny}, kUpdate, "embeddings");
@@ -105,13 +105,8 @@ void load_(Tracker& tracker, const py::bytes& state) {
   }
 }
 
-// The live tracks, column by column: boxes, track_ids, scores, class_ids, states, ages.
-py::tuple tracks_(const Tracker& tracker) {
-  std::vector<LiveTrack> live;
-  {
-    py::gil_scoped_release nogil;
-    live = tracker.tracks();
-  }
+// Live tracks, column by column: boxes, track_ids, scores, class_ids, states, ages.
+py::tuple columns_of(const std::vector<LiveTrack>& live) {
   const auto count = static_cast<py::ssize_t>(live.size());
   py::array_t<float> boxes({count, py::ssize_t{4}});
   py::array_t<int64_t> track_ids(count);
@@ -133,6 +128,25 @@ py::tuple tracks_(const Tracker& tracker) {
     *ages.mutable_data(i) = track.age;
   }
   return py::make_tuple(boxes, track_ids, scores, class_ids, states, ages);
+}
+
+py::tuple tracks_(const Tracker& tracker) {
+  std::vector<LiveTrack> live;
+  {
+    py::gil_scoped_release nogil;
+    live = tracker.tracks();
+  }
+  return columns_of(live);
+}
+
+py::tuple predict_(const Tracker& tracker, const py::object& timestamp_s) {
+  const auto time = require_time("predict", timestamp_s);
+  std::vector<LiveTrack> live;
+  {
+    py::gil_scoped_release nogil;
+    live = tracker.predict(time);
+  }
+  return columns_of(live);
 }
 
 // The settings of a tracker from keywords: all of its fields, and no others.
@@ -233,6 +247,7 @@ void bind_tracking(py::module_& module) {
            py::arg("with_classes") = false, py::arg("masks") = py::none())
       .def("reset", &Tracker::reset, py::call_guard<py::gil_scoped_release>())
       .def("tracks", &tracks_)
+      .def("predict", &predict_, py::arg("timestamp_s") = py::none())
       .def("save", &save_)
       .def("load", &load_, py::arg("state"));
   module.def("make_tracker", &make_tracker, py::arg("name"), py::pos_only(), py::arg("frame_rate"),

@@ -91,6 +91,9 @@ class TableTracker : public Tracker {
  private:
   void do_reset() override { table_.clear(); }
   std::vector<LiveTrack> do_tracks() const override { return table_.live(); }
+  std::vector<LiveTrack> do_predict(std::optional<double> timestamp_s) const override {
+    return table_.predicted(timestamp_s);
+  }
 
   std::string do_save() override {
     Saver saver;

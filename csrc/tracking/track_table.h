@@ -294,9 +294,21 @@ class TrackTable {
   std::vector<LiveTrack> live() const {
     std::vector<LiveTrack> out;
     out.reserve(tracks_.size());
+    for (const Item& t : tracks_) out.push_back(live_at(t, t.box, now()));
+    return out;
+  }
+
+  // The live tracks where `begin` would expect them at a time; those that it would forget are left out.
+  std::vector<LiveTrack> predicted(std::optional<double> timestamp_s) const {
+    FrameClock clock = clock_;
+    const double step = clock.advance(timestamp_s);
+    std::vector<LiveTrack> out;
+    out.reserve(tracks_.size());
     for (const Item& t : tracks_) {
-      out.push_back({clamped_to_float(t.box.x1), clamped_to_float(t.box.y1), clamped_to_float(t.box.x2),
-                     clamped_to_float(t.box.y2), t.track_id, t.score, t.class_id, t.state, now() - t.last_seen});
+      if (t.row < 0 && clock.now() - t.last_seen > max_age_ + FrameClock::kAgeTolerance) continue;
+      typename Motion::State motion = t.motion;
+      motion_.predict(motion, step, t.state == TrackState::kLost);
+      out.push_back(live_at(t, motion_.box(motion), clock.now()));
     }
     return out;
   }
@@ -318,6 +330,12 @@ class TrackTable {
   }
 
  private:
+  static LiveTrack live_at(const Item& t, const CornerBox& box, double now) noexcept {
+    return {clamped_to_float(box.x1), clamped_to_float(box.y1), clamped_to_float(box.x2), clamped_to_float(box.y2),
+            t.track_id,               t.score,                  t.class_id,               t.state,
+            now - t.last_seen};
+  }
+
   // Calls found(column, iou) for each gathered detection that overlaps the track's box, both grown.
   template <typename Found>
   void for_near(const Item& track, double least_iou, const Growth& growth, Found&& found) const {

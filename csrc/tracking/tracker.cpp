@@ -56,4 +56,9 @@ std::vector<LiveTrack> Tracker::tracks() const {
   return do_tracks();
 }
 
+std::vector<LiveTrack> Tracker::predict(std::optional<double> timestamp_s) const {
+  const std::lock_guard lock(mutex_);
+  return do_predict(timestamp_s);
+}
+
 }  // namespace yolokkn

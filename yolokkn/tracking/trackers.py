@@ -35,7 +35,7 @@ TRACK_STATES = ("tentative", "tracked", "lost")
 
 @dataclass(frozen=True, eq=False)
 class LiveTracks:
-    """What a tracker follows at the time of its last update, oldest first.
+    """What a tracker follows at the time of its last update, or as it is expected at another, oldest first.
 
     Attributes:
         boxes: (T, 4) float32 xyxy: the filter's estimate; for a lost track its prediction.
@@ -154,6 +154,28 @@ class Tracker:
     def tracks(self) -> LiveTracks:
         """Return the live tracks, seen or not: for drawing predicted boxes."""
         return LiveTracks(*self._native.tracks())
+
+    def predict(self, timestamp_s: float | None = None) -> LiveTracks:
+        """Return the live tracks where an update at this time would expect them; the tracker does not change.
+
+        For frames between those that are detected in: ask as often as you like, the next update gives what it would have
+        given. Tracks that are too old by then are left out; the camera is taken to stand still.
+
+        Args:
+            timestamp_s: Seconds, as `update` takes them; without it, one nominal frame after the last update.
+
+        Raises:
+            TypeError: The time is no number.
+
+        Example:
+            >>> tracker, box = create("sort"), np.array([[10, 10, 50, 90]], np.float32)
+            >>> score, class_id = np.array([0.9], np.float32), np.array([0], np.int32)
+            >>> for k in range(9):
+            ...     _ = tracker.update(box + 4 * k, score, class_id, k / 30)
+            >>> tracker.predict(10 / 30).boxes.round().tolist()
+            [[50.0, 50.0, 90.0, 130.0]]
+        """
+        return LiveTracks(*self._native.predict(timestamp_s))
 
     def reset(self) -> None:
         """Forget everything: the next update is the first, ids start at 1 again."""

@@ -99,7 +99,7 @@ struct FrameResult {
 };
 
 struct LiveTrack {
-  float x1, y1, x2, y2;  // predicted or corrected, at the time of the last update
+  float x1, y1, x2, y2;  // predicted or corrected, at the time that was asked for
   int64_t track_id;      // -1 while tentative
   float score;           // of its last detection
   int32_t class_id;
@@ -121,6 +121,9 @@ class Tracker {
   std::string save();
   void load(std::span<const char> state);
   std::vector<LiveTrack> tracks() const;
+  // The live tracks where an update at this time would expect them; nothing is changed. Without a time: one nominal
+  // frame after the last update.
+  std::vector<LiveTrack> predict(std::optional<double> timestamp_s) const;
 
  protected:
   Tracker() = default;
@@ -131,6 +134,7 @@ class Tracker {
   virtual std::string do_save() = 0;
   virtual void do_load(std::span<const char> state) = 0;
   virtual std::vector<LiveTrack> do_tracks() const = 0;
+  virtual std::vector<LiveTrack> do_predict(std::optional<double> timestamp_s) const = 0;
 
   mutable std::mutex mutex_;
 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -220,6 +221,17 @@ class TableTracker:
             if t.row >= 0:
                 ids[t.row], self.class_ids[t.row] = t.track_id, t.class_id
         return ids
+
+    def predict(self, timestamp_s: float | None = None) -> list[Track]:
+        """Return copies of the tracks, where an update at this time would expect them, and not those it would forget."""
+        clock = copy.copy(self.clock)
+        step = clock.advance(timestamp_s)
+        oldest = clock.now - self.max_age - AGE_TOLERANCE
+        expected = [copy.deepcopy(t) for t in self.tracks if t.row >= 0 or t.last_seen >= oldest]
+        for t in expected:
+            self.motion.predict(t.motion, step, t.state == LOST)
+            t.box = self.motion.box(t.motion)
+        return expected
 
     def associate(self, rows: list[int]) -> None:
         """Match the tracks with the rows that make sense, start tracks and end them."""
