@@ -342,7 +342,7 @@ def environment(bench: Bench) -> dict[str, Any]:
     def say(*command: str) -> str:
         try:
             return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-        except FileNotFoundError:
+        except OSError:
             return f"no {command[0]}"
 
     return {

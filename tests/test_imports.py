@@ -32,6 +32,8 @@ LEVELS = {  # longest prefix wins
     "yolokkn.runtime.gpu_workspace": 3,
     "yolokkn.runtime.backend_choice": 3,
     "yolokkn.runtime.load": 3,
+    "yolokkn.runtime.rectangular": 3,
+    "yolokkn.runtime.realtime": 3,
     "yolokkn.runtime.pipeline": 3,
     "yolokkn.runtime.track": 3,
     "yolokkn.runtime.evaluate": 3,

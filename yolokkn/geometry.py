@@ -104,13 +104,19 @@ class Letterbox:
         return cls((h, w), (in_h, in_w), (new_h, new_w), top, left)
 
     @classmethod
-    def fit_rectangle(cls, image_hw: tuple[int, int], limit_hw: tuple[int, int], stride: int) -> Letterbox:
+    def fit_rectangle(
+        cls, image_hw: tuple[int, int], limit_hw: tuple[int, int], stride: int, rule: LetterboxRule = "letterbox"
+    ) -> Letterbox:
         """Place a frame into the smallest input, a multiple of the stride, that holds it within a limit.
 
         Args:
             image_hw: Height and width of the frame.
             limit_hw: Largest height and width of the input; multiples of the stride.
             stride: The model's largest stride, pixels.
+            rule: As in `fit`; "stretch" has no aspect to keep.
+
+        Raises:
+            ValueError: A size is below 1, or the rule is unknown or "stretch".
 
         Example:
             >>> Letterbox.fit_rectangle((1080, 1920), (640, 640), 32).input_hw
@@ -119,14 +125,22 @@ class Letterbox:
         (h, w), (limit_h, limit_w) = image_hw, limit_hw
         if h < 1 or w < 1:
             raise ValueError(f"Letterbox.fit_rectangle: image_hw must be 1 or more in both, got {image_hw}")
+        if rule == "stretch":
+            raise ValueError("Letterbox.fit_rectangle: rule must be letterbox or topleft, got 'stretch'")
         ratio = min(limit_h / h, limit_w / w)
         tight = [-(-max(round(side * ratio), 1) // stride) * stride for side in (h, w)]
-        return cls.fit(image_hw, (min(tight[0], limit_h), min(tight[1], limit_w)))
+        return cls.fit(image_hw, (min(tight[0], limit_h), min(tight[1], limit_w)), rule)
 
     @property
     def gain_xy(self) -> tuple[float, float]:
         """Input pixels per frame pixel, in x and in y."""
         return self.resized_hw[1] / self.image_hw[1], self.resized_hw[0] / self.image_hw[0]
+
+    @property
+    def padding_share(self) -> float:
+        """Share of the input that holds no content, 0 to 1."""
+        (h, w), (in_h, in_w) = self.resized_hw, self.input_hw
+        return 1.0 - h * w / (in_h * in_w)
 
     def to_input(self, points: np.ndarray) -> np.ndarray:
         """Map frame pixels to input pixels.

@@ -133,6 +133,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       view.shapes = shapes;
     }
     if (kind % 11 == 1) tracker->load(std::string(tracker->save()));
+    require(tracker->predict(view.timestamp_s).size() <= tracker->tracks().size());
     tracker->update(view, {track_ids, {}});
     check(*tracker, track_ids);
   }

@@ -13,7 +13,7 @@ from yolokkn import ops
 from yolokkn.benchmark import Plan, suites
 from yolokkn.benchmark.results import read_run
 from yolokkn.cli import main
-from yolokkn.cli.benchmark import milliseconds
+from yolokkn.cli.arguments import milliseconds
 
 
 @pytest.fixture(autouse=True)

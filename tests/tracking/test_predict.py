@@ -10,7 +10,8 @@ from tests.tracking.test_trackers import twin
 from yolokkn import tracking
 from yolokkn.tracking.reference.tracks import TRACKED
 
-BOX = [[100, 100, 140, 180]]
+BOX = np.array([[100, 100, 140, 180]])
+WAY = np.array([3, 1, 3, 1])  # a frame
 
 
 def columns(live):
@@ -43,12 +44,12 @@ def test_equals_the_reference_and_changes_nothing(name, policy):
 def test_a_track_goes_on_as_it_went(name):
     tracker = tracking.create(name, frame_rate=25)
     for k in range(20):
-        tracker.update(*detected((np.array(BOX) + [3 * k, k, 3 * k, k]).tolist()), k / 25)
+        tracker.update(*detected(BOX + WAY * k), k / 25)
     for k in (20, 22, 26):
         live = tracker.predict(k / 25)
         assert live.track_ids.tolist() == [1] and live.states.tolist() == [TRACKED]
         assert live.ages.tolist() == pytest.approx([k - 19])
-        np.testing.assert_allclose(live.boxes[0], np.array(BOX[0]) + [3 * k, k, 3 * k, k], atol=2.5)
+        np.testing.assert_allclose(live.boxes[0], (BOX + WAY * k)[0], atol=2.5)
     np.testing.assert_array_equal(tracker.predict(20 / 25).boxes, tracker.predict().boxes)
 
 

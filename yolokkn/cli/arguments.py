@@ -164,6 +164,20 @@ def size(text: str) -> int | tuple[int, int]:
     return values[0] if len(values) == 1 else (values[0], values[1])
 
 
+def milliseconds(text: str) -> float:
+    """Read a time: 33ms, 33, 0.5s or 200us; milliseconds where there is no unit.
+
+    Example:
+        >>> milliseconds("33ms"), milliseconds("0.5s"), milliseconds("200us")
+        (33.0, 500.0, 0.2)
+    """
+    read = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|us)?", text.strip())
+    value = float(read[1]) * {"s": 1e3, "us": 1e-3}.get(read[2], 1.0) if read else 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be a time above 0, as 33ms, 0.5s or 200us, got {text!r}")
+    return value
+
+
 def words(text: str) -> list[str]:
     """Read a list as 0,2,5 or person,car; brackets and blanks may stand around."""
     found = [word.strip() for word in text.strip("[]() ").split(",") if word.strip()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from yolokkn import tracking
 from yolokkn.benchmark.results import BenchmarkRun, CaseResult, shown_ms, table
 from yolokkn.benchmark.suites import SUITES, Request, run_suites
 from yolokkn.cli import benchmark_compare, benchmark_report
-from yolokkn.cli.arguments import EXIT_CODES, EXIT_FAILED, EXIT_OK, Parser, flag, run_verb, words
+from yolokkn.cli.arguments import EXIT_CODES, EXIT_FAILED, EXIT_OK, Parser, flag, milliseconds, run_verb, words
 from yolokkn.cli.model_options import add_model_options, read_anchors, read_names
 from yolokkn.cli.places import files_read
 from yolokkn.errors import MissingDependencyError, did_you_mean, printable
@@ -100,20 +99,6 @@ def _add_flag(group: Any, name: str, text: str) -> None:
     group.add_argument(name, type=flag, nargs="?", const=True, default=False, metavar="BOOL", help=text)
 
 
-def milliseconds(text: str) -> float:
-    """Read a time: 33ms, 33, 0.5s or 200us; milliseconds where there is no unit.
-
-    Example:
-        >>> milliseconds("33ms"), milliseconds("0.5s"), milliseconds("200us")
-        (33.0, 500.0, 0.2)
-    """
-    read = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|us)?", text.strip())
-    value = float(read[1]) * {"s": 1e3, "us": 1e-3}.get(read[2], 1.0) if read else 0.0
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"must be a time above 0, as 33ms, 0.5s or 200us, got {text!r}")
-    return value
-
-
 def run(args: argparse.Namespace) -> int:
     """Measure, print, save, and judge."""
     if args.forget:
@@ -152,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     found = {
         "layout": args.layout, "imgsz": args.imgsz, "names": read_names(args.names),
-        "anchors": read_anchors(args.anchors), "letterbox": args.letterbox,
+        "anchors": read_anchors(args.anchors), "letterbox": args.letterbox, "rect": args.rect or None,
     }  # fmt: skip
     return {key: value for key, value in found.items() if value is not None}
 

@@ -92,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--overwrite", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="replace an existing file"
     )
-    add_model_options(parser, conf=CONF, precision=False)
+    add_model_options(parser, conf=CONF, precision=False, rect=False)
     parser.change(
         "backend", default=None, help="such as openvino or onnxruntime:cuda,openvino; all that are there by default"
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 from yolokkn.cli.arguments import EXIT_INCOMPLETE, EXIT_OK, flag
 from yolokkn.cli.model_options import add_model_options, load_model
+from yolokkn.cli.pace import choose_pace
 from yolokkn.cli.places import files_read
 from yolokkn.cli.progress import progress
 from yolokkn.errors import SourceWarning
@@ -75,7 +76,7 @@ def run_frames(
     Args:
         args: The parsed command line.
         verb: "track" or "predict".
-        make_tracker: Called with the source's frame rate; gives the tracker.
+        make_tracker: Called with the source's frame rate and how many frames apart detections are; gives the tracker.
         camera: Measures the camera's motion for it.
     """
     if args.source_option and args.source:
@@ -94,23 +95,19 @@ def run_frames(
         if source.kind == "images":
             source.frame_rate = getattr(args, "frame_rate", None)
         config = configure(source.is_live, args.policy, args.threads)
-        model = load_model(
-            args,
-            default=True,
-            num_requests=config.num_requests,
-            score_threshold=args.conf,
-            iou_threshold=args.iou,
-            max_detections=args.max_det,
-            agnostic=args.agnostic,
-        )
+        pace = choose_pace(args, source, config, lambda asked: open_model(asked, config.num_requests))
+        model = pace.model
         uris, reads = save_uris(args, verb, source), files_read(args)
         if args.stats:
             refuse_existing(Path(args.stats), args.overwrite, [*source.paths, *reads])
         sinks = open_sinks(stack, uris, source, model, overwrite=args.overwrite, reads=reads)
-        tracker = make_tracker(source.frame_rate) if make_tracker else None
+        tracker = make_tracker(source.frame_rate, pace.detect_every) if make_tracker else None
         pipeline = stack.enter_context(
-            run_pipeline(source, model, tracker=tracker, camera=camera, sinks=sinks, config=config, ledger=ledger)
-        )
+            run_pipeline(
+                source, model, tracker=tracker, camera=camera, cadence=pace.cadence, sinks=sinks, config=config,
+                ledger=ledger,
+            )
+        )  # fmt: skip
         try:
             with progress(source.num_frames, args.quiet) as advance, stop_at_interrupt(pipeline) as interrupts:
                 for frame, result in pipeline:
@@ -131,6 +128,14 @@ def run_frames(
     for warning in source.warnings:
         print(f"yolokkn {verb}: warning: {warning}", file=sys.stderr)
     return EXIT_INCOMPLETE if source.truncated or source.num_skipped else EXIT_OK
+
+
+def open_model(args: argparse.Namespace, num_requests: int) -> Model:
+    """Open the model that the command line names, for so many runs at once."""
+    return load_model(
+        args, default=True, says_choice=not getattr(args, "realtime", False), num_requests=num_requests,
+        score_threshold=args.conf, iou_threshold=args.iou, max_detections=args.max_det, agnostic=args.agnostic,
+    )  # fmt: skip
 
 
 def saved(sinks: list[Sink], uris: list[str]) -> list[str]:

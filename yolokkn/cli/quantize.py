@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     )
     for name, text in (("overwrite", "replace an existing file"), ("quiet", "no progress bar")):
         parser.add_argument(f"--{name}", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help=text)
-    add_model_options(parser, conf=None, precision=False)
+    add_model_options(parser, conf=None, precision=False, rect=False)
     args = parser.parse(argv)
     return run_verb("yolokkn quantize", run, args)
 

@@ -9,6 +9,7 @@ from typing import Any
 from yolokkn import tracking
 from yolokkn.cli.arguments import EXIT_CODES, Parser, run_verb
 from yolokkn.cli.frames import add_frame_options, run_frames
+from yolokkn.cli.pace import add_pace_options, check_pace
 from yolokkn.cli.track_detections import DETECTION_OPTIONS, add_detection_options, refuse_unused, run_detections
 from yolokkn.cli.tracker_options import add_tracker_options, asked_settings, settings, take_tracker_file
 from yolokkn.runtime.assets import tracker_settings as advised_settings
@@ -18,6 +19,7 @@ from yolokkn.runtime.track import TRACK_SCORE_THRESHOLD
 EXAMPLES = """examples:
   yolokkn track --source demo --save out.mp4 --save out.jsonl
   yolokkn track model=yolov8n.onnx source=0 show=true tracker=bytetrack track_buffer=60
+  yolokkn track --source rtsp://camera/door --realtime
   yolokkn track --detections det.txt --tracker sort --save mot:out.txt
   yolokkn track --detections MOT17/train --tracker botsort --save mot:results/
 
@@ -32,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
         epilog=EXAMPLES + EXIT_CODES,
     )
     add_frame_options(parser, conf=TRACK_SCORE_THRESHOLD)
+    add_pace_options(parser)
     group = parser.add_argument_group("tracker")
     add_tracker_options(group)
     add_detection_options(group)
@@ -64,11 +67,13 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
     advised = {} if args.detections else advised_settings(args.model, args.tracker)
     asked = {**advised, **asked_settings(args)}
 
-    def make_tracker(frame_rate: float | None) -> Any:
+    def make_tracker(frame_rate: float | None, detect_every: int) -> Any:
         told = args.frame_rate if args.frame_rate != frame_rate else None
-        return tracking.create(args.tracker, frame_rate=told or tracking.nominal_frame_rate(frame_rate), **asked)
+        nominal = told or tracking.nominal_frame_rate(frame_rate, detect_every)
+        return tracking.create(args.tracker, frame_rate=nominal, **asked)
 
-    make_tracker(None)
+    make_tracker(None, 1)
+    check_pace(args)
     if not args.detections and (given := next((n for n in DETECTION_OPTIONS if getattr(args, n) is not None), None)):
         raise ValueError(f"--{given.replace('_', '-')} must stand with --detections")
     if args.detections:

@@ -49,6 +49,7 @@ def load(
     classes: Sequence[int | str] | None = None,
     trust_engine: bool = False,
     precision: str | None = None,
+    rect: bool = False,
 ) -> Model:
     """Load anybody's YOLO-family model.
 
@@ -76,6 +77,8 @@ def load(
         trust_engine: Run an engine that yolokkn did not write. Engines are machine code: it may do what you may.
         precision: "fp32", "fp16" or "int8", where the backend tensorrt builds an engine of an .onnx file. None: float16 but
             for the head if the file computes in float32, else what it has. "int8" takes a file that is int8 already.
+        rect: The input follows the frame's aspect, as it does anyhow where the file's sizes are free: less is computed, and
+            the results differ a little. A file of fixed size is opened with free ones, where its graph allows it.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -97,14 +100,19 @@ def load(
     )
 
     model = resolve_model(model)
+    given = {
+        "layout": layout, "imgsz": imgsz, "names": names, "anchors": anchors, "letterbox": letterbox, "threads": threads,
+        "num_requests": num_requests, "classes": classes, "score_threshold": score_threshold,
+        "iou_threshold": iou_threshold, "max_detections": max_detections, "multi_label": multi_label, "agnostic": agnostic,
+    }  # fmt: skip
+    if rect:
+        from yolokkn.runtime.rectangular import load_rectangular
+
+        others = {"device": device, "backend": backend, "trust_engine": trust_engine, "precision": precision}
+        return load_rectangular(model, given | others)
     if backend == "auto" and isinstance(model, (str, Path, bytes)) and not _is_engine(model):
         if device not in (None, "cpu"):
             raise ValueError(f"backend: auto chooses among those that run on the CPU, got device {device!r}")
-        given = {
-            "layout": layout, "imgsz": imgsz, "names": names, "anchors": anchors, "letterbox": letterbox, "threads": threads,
-            "num_requests": num_requests, "classes": classes, "score_threshold": score_threshold,
-            "iou_threshold": iou_threshold, "max_detections": max_detections, "multi_label": multi_label, "agnostic": agnostic,
-        }  # fmt: skip
         return _load_fastest(model, threads, imgsz, given)
     chosen = backend or ("tensorrt" if _is_engine(model) else "onnxruntime")
     if _is_engine(model) and chosen != "tensorrt":

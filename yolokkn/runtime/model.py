@@ -95,9 +95,10 @@ class Model:
 
     def letterbox_for(self, image_hw: tuple[int, int]) -> Letterbox:
         """Return how a frame of this height and width lies in the input."""
+        rule = self.layout.preprocess.rule
         if self.rectangular:
-            return Letterbox.fit_rectangle(image_hw, self.input_hw, self.stride)
-        return Letterbox.fit(image_hw, self.input_hw, self.layout.preprocess.rule)
+            return Letterbox.fit_rectangle(image_hw, self.input_hw, self.stride, rule)
+        return Letterbox.fit(image_hw, self.input_hw, rule)
 
     def feeds(self, blob: np.ndarray, input_hw: tuple[int, int]) -> dict[str, np.ndarray]:
         """Return every input of the network for prepared pictures: (B, 3, h, w) float32."""

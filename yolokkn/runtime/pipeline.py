@@ -15,12 +15,15 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from yolokkn.runtime.backends.base import available_cores
+from yolokkn.runtime.cadence import Cadence
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
+from yolokkn.runtime.following import Follower, FrameResult, FrameTracker
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.timing import LatencyLedger
-from yolokkn.types import Detections, Frame, Tracks
+from yolokkn.types import Detections, Frame
 
 POLICIES = ("every", "latest")
+_NETWORK_STAGES = ("preprocess", "inference", "postprocess")
 
 
 class FrameSource(Protocol):
@@ -41,16 +44,6 @@ class ResultSink(Protocol):
 
     def write(self, frame: Frame, result: Detections) -> None:
         """Take one frame and its result, changing neither."""
-
-
-class FrameTracker(Protocol):
-    """What the pipeline needs of a tracker."""
-
-    def update(self, boxes: Any, scores: Any, class_ids: Any, timestamp_s: float | None = None, **told: Any) -> Any:
-        """Return the track id of each box; told: `camera`, where the pipeline measures its motion.
-
-        An attribute `class_ids`, where there is one, has the classes of the tracks.
-        """
 
 
 @dataclass(frozen=True)
@@ -91,10 +84,7 @@ class PipelineConfig:
 
 
 @dataclass
-class _Done:
-    frame: Frame
-    decode_ms: float
-    result: Detections | None = None
+class _Done(FrameResult):
     error: BaseException | None = None
 
 
@@ -106,9 +96,13 @@ class Pipeline:
         process: Takes an image to its detections; called from several threads at once.
         tracker: Gives identities, in the source's order.
         camera: Measures the camera's motion, which the tracker is told.
+        cadence: Which frames the network sees; the tracker carries the others. None: all.
         sinks: Take each frame and result, in the source's order. The caller closes them.
         config: How it runs.
         ledger: Where times go.
+
+    Raises:
+        ValueError: There is a cadence and no tracker.
 
     Example:
         >>> with Pipeline(source, process) as pipeline:  # doctest: +SKIP
@@ -122,15 +116,27 @@ class Pipeline:
         *,
         tracker: FrameTracker | None = None,
         camera: CameraMotionEstimator | None = None,
+        cadence: Cadence | None = None,
         sinks: Sequence[ResultSink] = (),
         config: PipelineConfig | None = None,
         ledger: LatencyLedger | None = None,
     ) -> None:
+        if cadence is not None and tracker is None:
+            raise ValueError("Pipeline: cadence must come with a tracker, which carries the frames between detections")
         self.config = config or PipelineConfig.for_source(source.is_live)
         self.ledger = ledger or LatencyLedger()
         self._source = source
         self._process = process
-        self._tracker, self._camera = tracker, camera
+        self._cadence = cadence
+        self._follower: Follower | None = None
+        if tracker is not None:
+            self._follower = Follower(
+                tracker,
+                camera=camera,
+                has_times=source.has_timestamps,
+                carries=cadence is not None,
+                interpolate=self.config.policy == "every" and not source.is_live,
+            )
         self._sinks = tuple(sinks)
         self._changed = threading.Condition()
         self._pending: deque[tuple[Frame, float]] = deque()
@@ -142,6 +148,7 @@ class Pipeline:
         self._stopping = False
         self._gate = threading.Semaphore(self.config.num_requests)
         self._threads: list[threading.Thread] = []
+        self._ready: deque[FrameResult] = deque()  # their tracks are known
 
     def __enter__(self) -> Pipeline:
         return self
@@ -161,7 +168,7 @@ class Pipeline:
         self._start()
         started = time.perf_counter()
         try:
-            while (done := self._next()) is not None:
+            for done in self._followed():
                 result = self._finish(done)
                 self.ledger.wall_s = time.perf_counter() - started
                 yield done.frame, result
@@ -186,6 +193,8 @@ class Pipeline:
             num_left = len(self._pending) + self._num_taken - self._num_given
             self._pending.clear()
             self._num_given = self._num_taken
+        num_left += len(self._ready) + (0 if self._follower is None else len(self._follower.flush()))
+        self._ready.clear()
         if num_left:
             self.ledger.add_dropped("stopped", num_left)
 
@@ -229,7 +238,8 @@ class Pipeline:
         while (taken := self._take()) is not None:
             index, done = taken
             try:
-                done.result = self._process(done.frame.image, self._gate)
+                if done.is_seen:
+                    done.result = self._process(done.frame.image, self._gate)
             except BaseException as raised:  # noqa: BLE001 - raised again in the consumer's thread, in its place
                 done.error = raised
             with self._changed:
@@ -237,10 +247,11 @@ class Pipeline:
                 self._changed.notify_all()
 
     def _take(self) -> tuple[int, _Done] | None:
-        """Wait for a frame, and for room behind it: no more than twice the workers may be under way or finished."""
-        room = 2 * self.config.num_workers
+        """Wait for a frame, and for room behind it: no more than twice the workers' may be under way or finished."""
+        cadence = self._cadence
 
         def ready() -> bool:
+            room = 2 * self.config.num_workers * (1 if cadence is None else cadence.every)
             may_take = self._num_taken - self._num_given < room
             return self._stopping or (may_take and bool(self._pending)) or (self._source_ended and not self._pending)
 
@@ -252,7 +263,8 @@ class Pipeline:
             index = self._num_taken
             self._num_taken += 1
             self._changed.notify_all()
-            return index, _Done(frame, decode_ms)
+            is_seen = cadence is None or cadence.wants()
+            return index, _Done(frame, is_seen, timing_ms={"decode": decode_ms})
 
     def _next(self) -> _Done | None:
         def ready() -> bool:
@@ -272,35 +284,55 @@ class Pipeline:
             raise done.error
         return done
 
-    def _finish(self, done: _Done) -> Detections:
-        result = done.result
-        if result is None:
-            raise RuntimeError("Pipeline: a finished frame must have a result")
+    def _followed(self) -> Iterator[FrameResult]:
+        """Yield the frames in order, once their results, and their tracks where there is a tracker, are known."""
+        ready, follower = self._ready, self._follower
+        error: Exception | None = None
+        while True:
+            try:
+                done = None if error is not None else self._next()
+            except Exception as raised:  # noqa: BLE001 - what came before it comes out before it
+                done, error = None, raised
+            if done is not None:
+                self._add_waiting(done)
+                ready.extend([done] if follower is None else follower.push(done))
+                self._tell_cadence(done)
+            elif follower is not None:
+                ready.extend(follower.flush())
+            while ready:
+                yield ready.popleft()
+            if done is None:
+                break
+        if error is not None:
+            raise error
+
+    def _add_waiting(self, done: FrameResult) -> None:
+        """Join the times of the stages; what is left of the frame's age it spent in queues, or waiting for the network."""
+        stages: dict[str, float] = {} if done.result is None else dict(done.result.timing_ms)
         age_ms = (time.monotonic() - done.frame.captured_s) * 1e3
-        wait_ms = max(age_ms - sum(result.timing_ms.values()), 0.0)  # in queues, and for a turn at the network
-        timing = {"decode": done.decode_ms, "wait": wait_ms, **result.timing_ms}
-        if self._tracker is not None:
-            told: dict[str, Any] = {}
-            if self._camera is not None:
-                started = time.perf_counter()
-                told["camera"] = self._camera.update(done.frame.image, result.boxes)
-                timing["camera"] = (time.perf_counter() - started) * 1e3
-            if result.masks is not None and getattr(self._tracker, "takes_masks", False):
-                told["masks"] = result.masks
-            started = time.perf_counter()
-            time_s = done.frame.timestamp_s if self._source.has_timestamps else None
-            track_ids = self._tracker.update(result.boxes, result.scores, result.class_ids, time_s, **told)
-            timing["track"] = (time.perf_counter() - started) * 1e3
-            classes = getattr(self._tracker, "class_ids", result.class_ids)
-            result = Tracks.from_detections(replace(result, class_ids=classes), track_ids)
-        result = replace(result, timing_ms=MappingProxyType(dict(timing)))
+        done.timing_ms |= {"wait": max(age_ms - sum(stages.values()), 0.0), **stages}
+
+    def _tell_cadence(self, done: FrameResult) -> None:
+        if self._cadence is None or not done.is_seen:
+            return
+        network_ms = sum(done.timing_ms.get(stage, 0.0) for stage in _NETWORK_STAGES) / self.config.num_requests
+        with self._changed:
+            self._cadence.saw(network_ms, done.agreement)
+
+    def _finish(self, done: FrameResult) -> Detections:
+        """Write a frame's result and count its times."""
+        if done.result is None:
+            raise RuntimeError("Pipeline: a finished frame must have a result")
+        result = replace(done.result, timing_ms=MappingProxyType(dict(done.timing_ms)))
         if self._sinks:
             started = time.perf_counter()
             for sink in self._sinks:
                 sink.write(done.frame, result)
-            timing["sink"] = (time.perf_counter() - started) * 1e3
-            result = replace(result, timing_ms=MappingProxyType(timing))
-        self.ledger.add_frame(timing, (time.monotonic() - done.frame.captured_s) * 1e3)
+            done.timing_ms["sink"] = (time.perf_counter() - started) * 1e3
+            result = replace(result, timing_ms=MappingProxyType(done.timing_ms))
+        self.ledger.add_frame(
+            done.timing_ms, (time.monotonic() - done.frame.captured_s) * 1e3, is_carried=not done.is_seen
+        )
         return result
 
 
@@ -310,6 +342,7 @@ def run_pipeline(
     *,
     tracker: FrameTracker | None = None,
     camera: CameraMotionEstimator | None = None,
+    cadence: Cadence | None = None,
     sinks: Sequence[ResultSink] = (),
     config: PipelineConfig | None = None,
     ledger: LatencyLedger | None = None,
@@ -321,6 +354,7 @@ def run_pipeline(
         model: A loaded model; what runs is that of `model.for_requests(config.num_requests)`.
         tracker: Gives identities.
         camera: Measures the camera's motion, which the tracker is told.
+        cadence: Which frames the network sees.
         sinks: Take each frame and result.
         config: How it runs; chosen by the kind of source where None.
         ledger: Where times go.
@@ -331,4 +365,6 @@ def run_pipeline(
     def process(image: Any, gate: Any) -> Detections:
         return model.workspace().process(image, gate)
 
-    return Pipeline(source, process, tracker=tracker, camera=camera, sinks=sinks, config=config, ledger=ledger)
+    return Pipeline(
+        source, process, tracker=tracker, camera=camera, cadence=cadence, sinks=sinks, config=config, ledger=ledger
+    )

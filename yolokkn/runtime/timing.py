@@ -80,15 +80,17 @@ class LatencyLedger:
         self._age = LatencyHistogram()
         self._dropped: dict[str, int] = {}
         self.num_frames = 0
+        self.num_carried = 0  # of those, the ones that no network saw
         self.wall_s = 0.0
 
-    def add_frame(self, timing_ms: Mapping[str, float], age_ms: float) -> None:
-        """Count a finished frame: milliseconds per stage, and from capture to the end."""
+    def add_frame(self, timing_ms: Mapping[str, float], age_ms: float, is_carried: bool = False) -> None:
+        """Count a finished frame: milliseconds per stage, and from capture to the end; carried: no network saw it."""
         with self._lock:
             for stage, ms in timing_ms.items():
                 self._stages.setdefault(stage, LatencyHistogram()).add(ms)
             self._age.add(age_ms)
             self.num_frames += 1
+            self.num_carried += is_carried
 
     def add_dropped(self, cause: str, count: int = 1) -> None:
         """Count frames that were not processed."""
@@ -122,6 +124,7 @@ class LatencyLedger:
         """Return everything as plain values for JSON."""
         return {
             "num_frames": self.num_frames,
+            "num_carried": self.num_carried,
             "wall_s": round(self.wall_s, 4),
             "frames_per_second": round(self.frames_per_second, 3),
             "dropped": self.dropped,
@@ -139,6 +142,7 @@ class LatencyLedger:
         dropped = ", ".join(f"{n} {cause}" for cause, n in self.dropped.items()) or "none"
         lines.append(
             f"{self.num_frames} frames in {self.wall_s:.2f} s: {self.frames_per_second:.1f} frames/s; dropped: {dropped}"
+            + (f"; {self.num_carried} carried by the tracker" if self.num_carried else "")
         )
         return "\n".join(lines)
 

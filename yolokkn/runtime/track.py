@@ -14,10 +14,12 @@ from yolokkn.errors import SinkError
 from yolokkn.files import what_is_read
 from yolokkn.layouts import DecodeOptions
 from yolokkn.runtime.assets import tracker_settings as advised_settings
+from yolokkn.runtime.cadence import Cadence, EveryNth, WithinBudget
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
+from yolokkn.runtime.realtime import expected_interval
 from yolokkn.runtime.sinks import Sink, open_sink
 from yolokkn.runtime.sources import Source, open_source
 from yolokkn.runtime.timing import LatencyLedger
@@ -34,6 +36,8 @@ def track(
     gmc_method: str = "auto",
     save: str | Sequence[str] = (),
     policy: str | None = None,
+    detect_every: int | str = 1,
+    budget_ms: float | None = None,
     ledger: LatencyLedger | None = None,
     **options: Any,
 ) -> Iterator[tuple[Frame, Tracks]]:
@@ -50,6 +54,10 @@ def track(
             "auto": the first for BoT-SORT, none for others.
         save: Where results go: "out.mp4", "out.jsonl", "mot:out.txt" ...
         policy: "every" frame or the "latest"; by default what the kind of source wants.
+        detect_every: Of so many frames (up to 8) the network sees one; the tracker carries the others (`tracks.carried`):
+            on the way between the detections around them, or, from a live source, as it expects them to move. "auto": as few
+            as `budget_ms` allows, and as the tracker's expectations are worth.
+        budget_ms: For "auto", the time that a frame may take; None: what the source's frame rate leaves (30 where unknown).
         ledger: Where times go.
         **options: Settings of the tracker by their names (`track_buffer=60`, `class_policy="agnostic"`); and those of
             `yolokkn.load` where `model` is not loaded yet, else thresholds and limits (`score_threshold=0.5`).
@@ -70,7 +78,8 @@ def track(
     if not isinstance(model, Model):
         options.setdefault("score_threshold", TRACK_SCORE_THRESHOLD)
     return cast(
-        "Iterator[tuple[Frame, Tracks]]", _run(source, model, tracker, save, policy, ledger, options, gmc_method)
+        "Iterator[tuple[Frame, Tracks]]",
+        _run(source, model, tracker, save, policy, ledger, options, gmc_method, (detect_every, budget_ms)),
     )
 
 
@@ -102,8 +111,10 @@ def _run(
     ledger: Any,
     options: dict[str, Any],
     gmc_method: str = "none",
+    pace: tuple[int | str, float | None] = (1, None),
 ) -> Iterator[tuple[Frame, Detections]]:
     """Check the arguments now, open the source at the first `next`."""
+    make_cadence(*pace, None)
     settings = {name: options.pop(name) for name in tracker_settings() & set(options)}
     if isinstance(tracker, str) and tracking.is_tracker_file(tracker):
         file = tracking.read_tracker_file(tracker)
@@ -121,7 +132,7 @@ def _run(
     name = tracker if isinstance(tracker, str) else getattr(tracker, "name", "")
     camera = CameraMotionEstimator.for_tracker(name, gmc_method)
     uris = [save] if isinstance(save, (str, Path)) else list(save)
-    return _frames(source, model, tracker, settings, camera, uris, policy, ledger)
+    return _frames(source, model, tracker, settings, camera, uris, policy, ledger, pace)
 
 
 def _frames(
@@ -133,17 +144,46 @@ def _frames(
     uris: list[str | Path],
     policy: Any,
     ledger: Any,
+    pace: tuple[int | str, float | None],
 ) -> Iterator[tuple[Frame, Detections]]:
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
-        if isinstance(tracker, str):
-            tracker = tracking.create(tracker, frame_rate=tracking.nominal_frame_rate(frames.frame_rate), **settings)
-        sinks = open_sinks(stack, uris, frames, model)
         config = configure(frames.is_live, policy, model.backend.threads)
+        cadence = make_cadence(*pace, frames.frame_rate)
+        if isinstance(tracker, str):
+            interval = expected_interval(cadence, model, config, frames.hw)
+            rate = tracking.nominal_frame_rate(frames.frame_rate, interval)
+            tracker = tracking.create(tracker, frame_rate=rate, **settings)
+        sinks = open_sinks(stack, uris, frames, model)
         pipeline = run_pipeline(
-            frames, model, tracker=tracker, camera=camera, sinks=sinks, config=config, ledger=ledger
-        )
+            frames, model, tracker=tracker, camera=camera, sinks=sinks, config=config, ledger=ledger,
+            cadence=cadence,
+        )  # fmt: skip
         yield from stack.enter_context(pipeline)
+
+
+AUTO = "auto"
+
+
+def make_cadence(detect_every: int | str, budget_ms: float | None, source_rate: float | None) -> Cadence | None:
+    """Return which frames the network sees; None: all of them.
+
+    Args:
+        detect_every: Of so many frames one; or "auto".
+        budget_ms: Milliseconds a frame, for "auto"; None: what the source's rate leaves.
+        source_rate: Frames a second; None: 30.
+
+    Raises:
+        ValueError: A value is out of its range, or there is a budget that nothing keeps.
+    """
+    if detect_every == AUTO:
+        return WithinBudget(1e3 / (source_rate or 30.0) if budget_ms is None else budget_ms)
+    if budget_ms is not None:
+        raise ValueError('track: budget_ms must come with detect_every="auto"')
+    if isinstance(detect_every, str):
+        raise ValueError(f'track: detect_every must be a number of frames or "auto", got {detect_every!r}')
+    cadence = EveryNth(detect_every)
+    return None if cadence.every == 1 else cadence
 
 
 def tracker_settings() -> set[str]:

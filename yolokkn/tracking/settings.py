@@ -233,15 +233,29 @@ def make_settings(kinds: Mapping[str, type], tracker: str, values: dict[str, Any
 
 
 LEAST_NOMINAL_RATE = 10.0
+_SLOW_NOMINAL_RATE = 20.0
 
 
-def nominal_frame_rate(source_rate: float | None) -> float:
-    """Return the frame rate that suits a tracker for a source of this rate: its own, but at least 10; 30 where it is unknown.
+def nominal_frame_rate(source_rate: float | None, detect_every: int = 1) -> float:
+    """Return the frame rate that suits a tracker for a source of this rate: its own, or more for slow ones; 30 if unknown.
 
-    A nominal frame is what trackers count in. What a person does in half a second is no small step: below 10 frames a second
-    tracks are predicted over several nominal frames, and are less sure of where they are.
+    A nominal frame is what trackers count in. What a person does in half a second is no small step: below 10 detections a
+    second tracks are predicted over several nominal frames, up to 20 of them a second, and are less sure of where they are.
+
+    Args:
+        source_rate: Frames a second; None where they are unknown.
+        detect_every: Of so many frames one is detected in.
+
+    Example:
+        >>> [nominal_frame_rate(rate) for rate in (25.0, 10.0, 8.0, 2.5)], nominal_frame_rate(10.0, 2)
+        ([25.0, 10.0, 12.5, 20.0], 20.0)
     """
-    return max(source_rate, LEAST_NOMINAL_RATE) if source_rate else 30.0
+    if not source_rate:
+        return 30.0
+    detected_rate = source_rate / detect_every
+    if detected_rate >= LEAST_NOMINAL_RATE:
+        return source_rate
+    return max(source_rate, min(LEAST_NOMINAL_RATE**2 / detected_rate, _SLOW_NOMINAL_RATE))
 
 
 def check_frame_rate(owner: str, frame_rate: Any) -> float:

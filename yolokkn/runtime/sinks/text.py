@@ -119,7 +119,8 @@ def masks_as_rle(masks: Masks) -> list[dict[str, Any]]:
 class JsonlSink(LineSink):
     """One JSON object a frame and line: frame, timestamp_s, source, hw, boxes, scores, class_ids, class_names.
 
-    Tracks add track_ids (-1: unconfirmed), and carried where no network saw the frame (`--detect-every`); models with keypoints or masks add keypoints or masks (COCO run lengths);
+    Tracks add track_ids (-1: unconfirmed), and carried where no network saw the frame (`--detect-every`); models with
+    keypoints or masks add keypoints or masks (COCO run lengths);
     timing_ms is there where it was measured. Rows of all lists belong together.
     """
 
