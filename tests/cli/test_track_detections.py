@@ -86,8 +86,8 @@ def test_detections_are_never_replaced_by_their_tracks(sequences, tmp_path, caps
     assert main(["track", "--detections", str(flat), "--save", f"mot:{tmp_path / 'x'}", "--frame-rate", "0"]) == 2
 
 
-def test_slow_sources_are_counted_in_nominal_frames_of_a_tenth_of_a_second(sequences, tmp_path):
-    """The rate of the file serves as its time; what the tracker counts in is never slower than ten a second."""
+def test_slow_sources_are_counted_in_nominal_frames_of_a_twentieth_of_a_second(sequences, tmp_path):
+    """The rate of the file serves as its time; what the tracker counts in at 2.5 detections a second is 20 a second."""
 
     def track(name, rate, *options):
         (sequences / "one" / "seqinfo.ini").write_text(f"[Sequence]\nname=one\nframeRate={rate}\nseqLength=30\n")
@@ -106,7 +106,7 @@ def test_slow_sources_are_counted_in_nominal_frames_of_a_tenth_of_a_second(seque
         return out.read_bytes()
 
     slow = track("slow", 2.5)
-    assert slow == track("ten", 2.5, "--frame-rate", "10")
+    assert slow == track("twenty", 2.5, "--frame-rate", "20")
     assert slow != track("fast", 25) == track("own", 25, "--frame-rate", "25")
     (sequences / "one" / "seqinfo.ini").unlink()
     argv = ["track", "--detections", str(sequences / "one"), "--save", f"mot:{tmp_path / 'told.txt'}", "--quiet"]

@@ -53,7 +53,7 @@ def test_built_in_sizes_are_refused():
 
 
 def test_stretched_pictures_have_no_aspect():
-    with pytest.raises(ValueError, match="rect: .* takes stretched pictures"):
+    with pytest.raises(ValueError, match=r"rect: .* takes stretched pictures"):
         yolokkn.load(growing_v8(), letterbox="stretch", rect=True)
     with pytest.raises(ValueError, match="rule must be letterbox or topleft"):
         Letterbox.fit_rectangle((10, 20), (64, 64), 32, "stretch")
