@@ -331,8 +331,14 @@ class TrackTable {
 
  private:
   static LiveTrack live_at(const Item& t, const CornerBox& box, double now) noexcept {
-    return {clamped_to_float(box.x1), clamped_to_float(box.y1), clamped_to_float(box.x2), clamped_to_float(box.y2),
-            t.track_id,               t.score,                  t.class_id,               t.state,
+    return {clamped_to_float(box.x1),
+            clamped_to_float(box.y1),
+            clamped_to_float(box.x2),
+            clamped_to_float(box.y2),
+            t.track_id,
+            t.score,
+            t.class_id,
+            t.state,
             now - t.last_seen};
   }
 
