@@ -1,4 +1,4 @@
-"""The best pipeline that a user could put together by hand: cv2 + ONNX Runtime or OpenVINO + powerboxes + pyxtrackers.
+"""The best pipeline that a user could put together by hand: cv2 + ONNX Runtime, OpenVINO or MNN + powerboxes + pyxtrackers.
 
     python benchmarks/peers/setup.py by_hand
     build/peers/by_hand/bin/python benchmarks/peers/pipeline_by_hand.py --model yolox_nano.onnx --source vtest.avi \
@@ -15,8 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import queue
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -36,6 +40,8 @@ def open_engine(kind: str, path: str, threads: int):
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         node = session.get_inputs()[0]
         return node.shape, lambda blob: session.run(None, {node.name: blob})[0]
+    if kind == "mnn":
+        return open_mnn(path, threads)
     import openvino
 
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
@@ -47,6 +53,29 @@ def open_engine(kind: str, path: str, threads: int):
         return request.get_output_tensor(0).data
 
     return list(compiled.inputs[0].shape), run
+
+
+def open_mnn(path, threads):
+    import MNN
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    node, outputs = session.get_inputs()[0], [o.name for o in session.get_outputs()]
+    with tempfile.TemporaryDirectory() as folder:
+        target = str(Path(folder) / "model.mnn")
+        tool = str(Path(sys.executable).with_name("mnnconvert"))
+        command = [tool, "-f", "ONNX", "--modelFile", path, "--MNNModel", target, "--bizCode", "x"]
+        subprocess.run(command, check=True, capture_output=True)
+        settings = ({"backend": "CPU", "numThread": threads, "precision": "high"},)
+        runtime = MNN.nn.create_runtime_manager(settings)
+        net = MNN.nn.load_module_from_file(target, [node.name], outputs, runtime_manager=runtime)
+
+    def run(blob):
+        picture = MNN.expr.placeholder(node.shape, MNN.expr.NCHW)
+        picture.write(blob)
+        return np.array(net.forward([picture])[0].read())
+
+    return node.shape, run
 
 
 def yolox_grids(size):
@@ -111,7 +140,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--source", required=True)
-    parser.add_argument("--engine", choices=("onnxruntime", "openvino"), default="onnxruntime")
+    parser.add_argument("--engine", choices=("onnxruntime", "openvino", "mnn"), default="onnxruntime")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--shown", type=int, default=20, help="frames whose detections are printed")

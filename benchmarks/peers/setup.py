@@ -23,13 +23,20 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "norfair": ("norfair==2.3.0",),
     "opencv": (OPENCV,),
     "openvino": ("openvino==2026.4.1",),
-    "by_hand": (OPENCV, "onnxruntime==1.32.0", "openvino==2026.4.1", "powerboxes==0.3.1", "pyxtrackers==2026.3.3"),
+    "by_hand": (
+        OPENCV,
+        "onnxruntime==1.32.0",
+        "openvino==2026.4.1",
+        "MNN==3.6.1",
+        "powerboxes==0.3.1",
+        "pyxtrackers==2026.3.3",
+    ),
     "powerboxes": ("powerboxes==0.3.1",),
     "pycocotools": ("pycocotools==2.0.11",),
     "pyxtrackers": ("pyxtrackers==2026.3.3",),
     "supervision": (OPENCV, "supervision==0.31.2"),
     "torch": ("torch==2.13.0",),
-    "torchvision": ("torch==2.13.0", "torchvision"),
+    "torchvision": ("torch==2.13.0", "torchvision==0.28.0", "pillow"),
     "trackers": (
         OPENCV,
         "supervision==0.31.2",
@@ -40,11 +47,23 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         "scipy",
         "trackers==2.6.1",
     ),
+    "ultralytics": (
+        OPENCV,
+        "torch==2.13.0",
+        "onnx",
+        "onnxruntime==1.32.0",
+        "ultralytics==8.4.190",
+        "ultralytics-thop",
+        "torchvision==0.28.0",
+    ),
     "visiontrack": ("visiontrack-cpp==0.1.1",),
 }
-WITHOUT_DEPENDENCIES = ("boxmot", "trackers", "supervision")  # they ask for more than is measured of them
+WITHOUT_DEPENDENCIES = (  # they ask for more than is measured of them, or for other builds of torch and OpenCV
+    "boxmot", "trackers", "supervision", "torchvision", "ultralytics", "ultralytics-thop",
+)  # fmt: skip
 ALSO_NEEDED = {
-    "supervision": ("pillow", "pyyaml", "scipy", "requests", "tqdm", "defusedxml", "matplotlib", "pydeprecate")
+    "supervision": ("pillow", "pyyaml", "scipy", "requests", "tqdm", "defusedxml", "matplotlib", "pydeprecate"),
+    "ultralytics": ("lap", "matplotlib", "pillow", "polars", "psutil", "pyyaml", "requests", "scipy"),
 }
 
 

@@ -56,7 +56,7 @@ class GraphBuilder:
     def initializer(self, name: str, array: np.ndarray) -> str:
         """Add a constant tensor and return its name. The array is written little-endian, row-major."""
         self._claim(name)
-        _fill_tensor(self._model.graph.initializer.add(), name, array)
+        fill_tensor(self._model.graph.initializer.add(), name, array)
         return name
 
     def node(self, op_type: str, inputs: Sequence[str], *, output: str, **attributes: Attribute) -> str:
@@ -69,7 +69,7 @@ class GraphBuilder:
         node.input.extend(inputs)
         node.output.append(output)
         for key, value in attributes.items():
-            _fill_attribute(node.attribute.add(name=key), value)
+            fill_attribute(node.attribute.add(name=key), value)
         return output
 
     def output(self, name: str, dtype: str, shape: Sequence[int | str]) -> None:
@@ -100,7 +100,12 @@ class GraphBuilder:
         self._names.add(name)
 
 
-def _dtype_number(owner: str, dtype: str) -> int:
+def data_type_number(dtype: str, owner: str = "data_type_number") -> int:
+    """Return ONNX's number of a NumPy dtype's name.
+
+    Raises:
+        ValueError: There is none.
+    """
     if dtype not in _NUMBERS:
         raise ValueError(f"{owner}: dtype must be one of {', '.join(_NUMBERS)}, got {dtype!r}")
     return _NUMBERS[dtype]
@@ -108,7 +113,7 @@ def _dtype_number(owner: str, dtype: str) -> int:
 
 def _fill_value_info(info: Any, name: str, dtype: str, shape: Sequence[int | str]) -> None:
     info.name = name
-    info.type.tensor_type.elem_type = _dtype_number("GraphBuilder", dtype)
+    info.type.tensor_type.elem_type = data_type_number(dtype, "GraphBuilder")
     info.type.tensor_type.shape.SetInParent()
     for size in shape:
         dim = info.type.tensor_type.shape.dim.add()
@@ -118,17 +123,19 @@ def _fill_value_info(info: Any, name: str, dtype: str, shape: Sequence[int | str
             dim.dim_value = size
 
 
-def _fill_tensor(tensor: Any, name: str, array: np.ndarray) -> None:
+def fill_tensor(tensor: Any, name: str, array: np.ndarray) -> None:
+    """Make a TensorProto of a name and an array."""
     tensor.name = name
     tensor.dims.extend(array.shape)
-    tensor.data_type = _dtype_number("GraphBuilder.initializer", array.dtype.name)
+    tensor.data_type = data_type_number(array.dtype.name, "GraphBuilder.initializer")
     tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _fill_attribute(attribute: Any, value: Attribute) -> None:
+def fill_attribute(attribute: Any, value: Attribute) -> None:
+    """Give an AttributeProto a value."""
     if isinstance(value, np.ndarray):
         attribute.type = _TENSOR
-        _fill_tensor(attribute.t, "", value)
+        fill_tensor(attribute.t, "", value)
     elif isinstance(value, str):
         attribute.type = _STRING
         attribute.s = value.encode()
