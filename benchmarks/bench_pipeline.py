@@ -49,15 +49,16 @@ WAYS: dict[str, dict[str, Any]] = {
     "every frame": {},
     "every frame, JSON lines": {"save": ".jsonl"},
     "every frame, drawn, H.264": {"save": ".mp4"},
+    "every frame, quickest backend": {"backend": "auto"},
     "rect": {"rect": True},
+    "rect, quickest backend": {"rect": True, "backend": "auto"},
     "one in 2": {"detect_every": 2},
     "one in 3": {"detect_every": 3},
     "one in 3, rect": {"detect_every": 3, "rect": True},
-    "one in 4, rect": {"detect_every": 4, "rect": True},
+    "one in 3, rect, quickest backend": {"detect_every": 3, "rect": True, "backend": "auto"},
 }
 BY_HAND = ("onnxruntime", "openvino", "mnn")
 NUM_COMPARED = 20
-LEAST_MATCHED = 0.95  # of detections: OpenCV's pixels are rounded to 8 bits, which moves some over the threshold
 SCORE, IOU = 0.1, 0.7
 
 
@@ -86,7 +87,8 @@ def bare(model: str, threads: int) -> Callable[[int], Timed]:
 
 
 def ours(args: argparse.Namespace, way: dict[str, Any]) -> Callable[[int], Timed]:
-    loaded = yolokkn.load(args.model, threads=args.threads, score_threshold=SCORE, rect=way.get("rect", False))
+    chosen = {name: way[name] for name in ("rect", "backend") if name in way}
+    loaded = yolokkn.load(args.model, threads=args.threads, score_threshold=SCORE, **chosen)
     suffix, every = way.get("save"), way.get("detect_every", 1)
 
     def run(frames: int) -> Timed:
@@ -172,7 +174,7 @@ def accuracy(args: argparse.Namespace, way: dict[str, Any]) -> dict[str, float]:
 
 def make_cases(args: argparse.Namespace) -> list[Case]:
     checks = {
-        (rect, least): same_detections(args, rect, least) for rect in (False, True) for least in (1.0, LEAST_MATCHED)
+        (rect, least): same_detections(args, rect, least) for rect in (False, True) for least in (1.0, args.matched)
     }
     basic = {"stage": "pipeline", "case": f"{Path(args.model).name} on {Path(args.source).name}"}
     common = {"suite": SUITE, "inputs": [args.frames], "threads": args.threads, "self_timed": True}
@@ -180,7 +182,7 @@ def make_cases(args: argparse.Namespace) -> list[Case]:
     for label, way in WAYS.items():
         name = f"yolokkn, {label}"
         facts = basic | {"by": name, "label": label}
-        if args.gt and "save" not in way:
+        if args.gt and not {"save", "backend"} & set(way):
             facts["figures"] = accuracy(args, way)
             facts["accuracy"] = {"name": f"HOTA on {Path(args.source).name}", "value": facts["figures"]["HOTA"]}
         make = lambda w=way: ours(args, w)  # noqa: E731
@@ -188,11 +190,11 @@ def make_cases(args: argparse.Namespace) -> list[Case]:
     for engine in BY_HAND:
         make = lambda e=engine: another(args, "by_hand", "pipeline_by_hand.py", "--model", args.model, "--engine", e)  # noqa: E731
         name = f"by hand, {engine}"
-        found.append(Case(name, make=make, check=checks[False, LEAST_MATCHED], facts=basic | {"by": name}, **common))
+        found.append(Case(name, make=make, check=checks[False, args.matched], facts=basic | {"by": name}, **common))
     for label, rect, path in ultralytics_ways(args):
         make = lambda p=path: another(args, "ultralytics", "pipeline_ultralytics.py", "--model", p)  # noqa: E731
         name = f"ultralytics, {label}"
-        found.append(Case(name, make=make, check=checks[rect, LEAST_MATCHED], facts=basic | {"by": name}, **common))
+        found.append(Case(name, make=make, check=checks[rect, args.matched], facts=basic | {"by": name}, **common))
     return found
 
 
@@ -225,6 +227,13 @@ def main() -> None:
     parser.add_argument("--gt", metavar="FILE", help="the clip's gt.txt, persons")
     parser.add_argument("--ultralytics", metavar="FILE.pt", help="the same weights, for its track")
     parser.add_argument("--tracker", default="kkn")
+    parser.add_argument(
+        "--matched",
+        type=float,
+        default=0.95,
+        help="least share of others' detections that equal ours: OpenCV's pixels are rounded to 8 bits, which moves some over "
+        "the threshold, more of them with random weights (default 0.95)",
+    )
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--frames", type=int, default=144, help="frames of each turn")
     parser.add_argument("--rounds", type=int, default=7)

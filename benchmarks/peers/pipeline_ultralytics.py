@@ -4,7 +4,8 @@
     build/peers/ultralytics/bin/python benchmarks/peers/pipeline_ultralytics.py --model yolov8n.pt --source clip.mp4
 
 Its tracker is ByteTrack, the quicker of its two. It takes the frame's aspect for a .pt file, a square for an .onnx file. What it
-detects is asked of its `predict`, since `track` gives the tracked ones alone.
+detects is asked of its `predict`, since `track` gives the tracked ones alone. Where torchvision cannot be loaded (its wheels for
+CUDA beside a torch for CPUs), ultralytics' own suppression takes the place of torchvision's.
 """
 
 from __future__ import annotations
@@ -12,13 +13,26 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 import time
+import types
 
 import cv2
 import torch
 from ultralytics import YOLO
+from ultralytics.utils.nms import TorchNMS
 
 SCORE, IOU = 0.1, 0.7
+
+
+def stand_in_for_torchvision() -> None:
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError):
+        for name in [name for name in sys.modules if name.startswith("torchvision")]:
+            del sys.modules[name]
+        sys.modules["torchvision"] = types.ModuleType("torchvision")
+        sys.modules["torchvision"].ops = types.SimpleNamespace(nms=TorchNMS.nms)
 
 
 def main() -> None:
@@ -29,6 +43,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--shown", type=int, default=20, help="frames whose detections are printed")
     args = parser.parse_args()
+    stand_in_for_torchvision()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     common = {

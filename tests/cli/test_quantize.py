@@ -44,7 +44,9 @@ def run(place, *argv):
 
 
 def test_int8_is_written_measured_and_explained(place, capsys):
-    assert run(place, "model=@net.onnx", "images=@photos", "data=@data", "threads=1", "quiet=true") == 0
+    assert (
+        run(place, "model=@net.onnx", "images=@photos", "data=@data", "threads=1", "quiet=true", "json=@it.json") == 0
+    )
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert lines[0].startswith("net-int8.onnx: int8, ") and "(before: 5.40 MB)" in lines[0]
@@ -58,6 +60,11 @@ def test_int8_is_written_measured_and_explained(place, capsys):
     assert after - before == pytest.approx(change, abs=2e-4)
     assert re.match(r"the difference of AP lies within [+-]0\.\d{4} and [+-]0\.\d{4} with 95%", lines[5])
     assert lines[6] == "the network alone, both in turn:" and lines[7].startswith("  onnxruntime: ")
+    figures = json.loads((place / "it.json").read_text())
+    assert (figures["file"], figures["precision"], figures["target"]) == ("net-int8.onnx", "int8", "cpu")
+    assert figures["bytes_after"] == (place / "net-int8.onnx").stat().st_size < figures["bytes_before"]
+    assert f"AP {figures['accuracy']['ap_before']:.4f} -> {figures['accuracy']['ap_after']:.4f}" in lines[4]
+    assert figures["speed"][0]["backend"] == "onnxruntime" and figures["speed"][0]["times_as_fast"] > 0
     kinds = {node.op_type for node in read_model(place / "net-int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     assert main(["predict", f"model={place}/net-int8.onnx", f"source={place}/photos", "conf=0.02", "quiet=true"]) == 0

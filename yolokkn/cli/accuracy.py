@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.progress import progress
-from yolokkn.deploy.accuracy import compare_accuracy
+from yolokkn.deploy.accuracy import AccuracyDelta, compare_accuracy
 from yolokkn.evaluation.coco import CocoDataset
 
 
@@ -20,8 +20,8 @@ def print_accuracy(
     calibrated_on: str | None,
     quiet: bool,
     **options: Any,
-) -> None:
-    """Measure two models and print the figures; a word of warning where the pictures are those of the calibration.
+) -> AccuracyDelta:
+    """Measure two models, print the figures and return them; a word of warning where the pictures are those of the calibration.
 
     Args:
         before: The model as it was.
@@ -38,3 +38,4 @@ def print_accuracy(
     with progress(2 * len(CocoDataset.load(annotations).images), quiet) as advance:
         delta = compare_accuracy(before, after, annotations, images, advance=advance, **options)
     print(delta.text())
+    return delta

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,7 @@ def main(argv: Sequence[str]) -> int:
     group.add_argument(
         "--speed", type=flag, nargs="?", const=True, default=True, metavar="BOOL", help="measure it, too (default true)"
     )
+    group.add_argument("--json", metavar="FILE", help="write sizes, AP and speed as JSON")
     for name, text in (("overwrite", "replace an existing file"), ("quiet", "no progress bar")):
         parser.add_argument(f"--{name}", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help=text)
     add_model_options(parser, conf=None, precision=False, rect=False)
@@ -98,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
     suffix = f"-{args.precision}.onnx"
     path = Path(args.save) if args.save else default_place(model, suffix)
     require_suffix(path, ".onnx")
-    refuse_existing(path, args.overwrite, files_read(args))
+    for target in filter(None, (path, Path(args.json) if args.json else None)):
+        refuse_existing(target, args.overwrite, files_read(args))
     labelled = find_coco_files(args.data, args.split, None, None) if args.data else None
     before = read_content(model, args.imgsz)
     options = load_options(args)
@@ -115,7 +119,11 @@ def run(args: argparse.Namespace) -> int:
         for warning in seen.warnings():
             print(f"yolokkn quantize: warning: {warning}", file=sys.stderr)
         print(plan_layers(before, protect=args.protect, depthwise=args.depthwise, name=model).text())
-    _measure(before, after, labelled, args, options)
+    figures = _measure(before, after, labelled, args, options)
+    if args.json:
+        facts = {"file": path.name, "precision": args.precision, "target": args.target if is_int8 else None}
+        sizes = {"bytes_before": len(before), "bytes_after": len(after)}
+        write_atomically(Path(args.json), json.dumps({**facts, **sizes, **figures}, indent=2) + "\n")
     return EXIT_OK
 
 
@@ -154,15 +162,21 @@ def _to_int8(
 
 def _measure(
     before: bytes, after: bytes, labelled: tuple[Path, Path] | None, args: argparse.Namespace, options: dict[str, Any]
-) -> None:
+) -> dict[str, Any]:
+    """Print what the change costs and brings, and return it as plain values."""
+    figures: dict[str, Any] = {}
     if labelled is not None:
-        print_accuracy(
+        delta = print_accuracy(
             before, after, labelled, prog="yolokkn quantize", quiet=args.quiet, iou_threshold=args.iou,
             calibrated_on=args.images if args.precision == "int8" else None, **options,
         )  # fmt: skip
+        figures["accuracy"] = asdict(delta)
     if args.speed and args.precision == "int8" and args.target == "tensorrt":
         print("speed: not measured, for what CPUs make of a graph for TensorRT says nothing about it")
     elif args.speed:
         print("the network alone, both in turn:")
-        for ratio in compare_speed(before, after, **{k: v for k, v in options.items() if k != "backend"}):
+        ratios = compare_speed(before, after, **{k: v for k, v in options.items() if k != "backend"})
+        for ratio in ratios:
             print(f"  {ratio.text()}")
+        figures["speed"] = [asdict(ratio) | {"times_as_fast": ratio.ratio} for ratio in ratios]
+    return figures
