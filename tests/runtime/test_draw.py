@@ -225,3 +225,24 @@ def test_ten_boxes_cost_little():
         draw(image, tracks_of(boxes, np.arange(10)))
         times.append(time.thread_time() - begin)
     assert np.median(times) < 3e-3  # 0.4 ms on a quiet machine
+
+
+@pytest.mark.parametrize("hw", [(120, 160), (1200, 1600)])
+def test_of_carried_tracks_the_corners_are_drawn_alone(hw):
+    """Every corner as it was, and the middle of each side left out."""
+    h, w = hw
+    box = [w // 4, h // 4, w // 2, 3 * h // 4]
+    one = {
+        "boxes": np.float32([box]),
+        "scores": np.float32([0.9]),
+        "class_ids": np.int32([0]),
+        "track_ids": np.int64([3]),
+    }
+    style = DrawStyle(show_labels=False, show_scores=False, show_ids=False)
+    whole, corners = (draw(np.zeros((h, w, 3), np.uint8), Tracks(**one, carried=c), style=style) for c in (False, True))
+    x1, y1, x2, y2 = box
+    for y, x in ((y1, x1), (y1, x2 - 1), (y2 - 1, x1), (y2 - 1, x2 - 1)):
+        assert (corners[y, x] == whole[y, x]).all() and whole[y, x].any()
+    for y, x in ((y1, (x1 + x2) // 2), (y2 - 1, (x1 + x2) // 2), ((y1 + y2) // 2, x1), ((y1 + y2) // 2, x2 - 1)):
+        assert whole[y, x].any() and not corners[y, x].any()
+    assert ((corners == whole) | (corners == 0)).all()

@@ -1,5 +1,6 @@
 """Frames that no network saw: their tracks, their order, and what becomes of them when a run ends early."""
 
+import csv
 import itertools
 
 import numpy as np
@@ -163,10 +164,18 @@ def test_trackers_and_runs_that_cannot_carry():
 
 def test_lines_say_which_frames_were_carried(tmp_path):
     _, results, _ = run(9, 4)
-    with open_sink(str(tmp_path / "out.jsonl")) as sink, open_sink(f"mot:{tmp_path / 'out.txt'}") as mot:
+    with (
+        open_sink(str(tmp_path / "out.jsonl")) as sink,
+        open_sink(f"mot:{tmp_path / 'out.txt'}") as mot,
+        open_sink(str(tmp_path / "out.csv")) as table,
+    ):
         for frame, tracks in results:
-            sink.write(frame, tracks)
-            mot.write(frame, tracks)
+            for one in (sink, mot, table):
+                one.write(frame, tracks)
+    with open(tmp_path / "out.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {int(row["frame"]) for row in rows} == set(range(9))
+    assert all(row["carried"] == str(int(int(row["frame"]) % 4 != 0)) for row in rows)
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert ['"carried":true' in line for line in lines] == [i % 4 != 0 for i in range(9)]
     frames = {int(line.split(",")[0]) for line in (tmp_path / "out.txt").read_text().splitlines()}

@@ -8,6 +8,7 @@ from tests.recorded import recorded_model
 from tests.runtime.test_model import growing_v8
 from yolokkn.errors import ModelError
 from yolokkn.geometry import Letterbox
+from yolokkn.runtime.backend_choice import BackendChoice
 from yolokkn.runtime.sources import open_source
 
 
@@ -68,3 +69,19 @@ def test_the_smallest_input_that_holds_the_frame(rule):
             have % 32 == 0 and have - need < 32 + 1 for have, need in zip(tight.input_hw, tight.resized_hw, strict=True)
         )
         assert tight.padding_share <= loose.padding_share + 1e-9
+
+
+@pytest.mark.parametrize("chosen", ["onnxruntime", "openvino"])
+def test_the_quickest_backend_is_chosen_once(chosen, monkeypatch, shared_data):
+    """Not anew for the graph of free sizes, which another backend might run a little otherwise."""
+    pytest.importorskip(chosen)
+    asked = []
+
+    def choose(open_model, key, **_):
+        asked.append(key)
+        return BackendChoice(chosen, "the test says so"), open_model(chosen)
+
+    monkeypatch.setattr("yolokkn.runtime.backend_choice.choose_backend", choose)
+    model = yolokkn.load(shared_data / "weights" / "yolox" / "yolox_nano.onnx", rect=True, backend="auto")
+    assert model.rectangular and model.backend.name == chosen and len(asked) == 1
+    assert model.backend.choice == f"{chosen}: the test says so"

@@ -12,12 +12,13 @@ from yolokkn.cli.arguments import flag, milliseconds, positive
 from yolokkn.errors import printable
 from yolokkn.runtime.cadence import MOST_FRAMES, Cadence
 from yolokkn.runtime.model import Model
+from yolokkn.runtime.motion_gate import MotionGate
 from yolokkn.runtime.pipeline import PipelineConfig
 from yolokkn.runtime.realtime import expected_interval, keep_up
 from yolokkn.runtime.sources import Source
 from yolokkn.runtime.track import AUTO, make_cadence
 
-PACE_OPTIONS = ("detect_every", "budget", "realtime")
+PACE_OPTIONS = ("detect_every", "budget", "realtime", "motion_gate")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ def add_pace_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--realtime", type=flag, nargs="?", const=True, default=False, metavar="BOOL",
         help="keep up with the source with the least loss: measures first, and says what it chose (backend, rect, detect-every)",
+    )  # fmt: skip
+    group.add_argument(
+        "--motion-gate", type=flag, nargs="?", const=True, default=False, metavar="BOOL",
+        help=f"while nothing moves the network sees one frame in {MOST_FRAMES}; for cameras that stand still",
     )  # fmt: skip
 
 
@@ -79,7 +84,8 @@ def choose_pace(
     """
     if not getattr(args, "realtime", False):
         asked = getattr(args, "detect_every", None) or 1
-        cadence = make_cadence(asked, getattr(args, "budget", None), source.frame_rate)
+        gated = getattr(args, "motion_gate", False)
+        cadence = make_cadence(asked, getattr(args, "budget", None), source.frame_rate, motion_gate=gated)
         model = open_model(args)
         return ChosenPace(model, cadence, expected_interval(cadence, model, config, source.hw))
 
@@ -91,4 +97,4 @@ def choose_pace(
 
     pace = keep_up(opened, config, frame_rate=source.frame_rate, frame_hw=source.hw, budget_ms=args.budget)
     print(printable(f"realtime: {pace.reason}"), file=sys.stderr)
-    return ChosenPace(pace.model, pace.cadence, pace.detect_every)
+    return ChosenPace(pace.model, MotionGate(pace.cadence) if args.motion_gate else pace.cadence, pace.detect_every)

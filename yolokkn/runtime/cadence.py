@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 MOST_FRAMES = 8
 _REMEMBERED = 15  # detections whose median counts
@@ -15,16 +17,17 @@ _TRUSTED, _DOUBTED = 0.65, 0.5  # IoU of expected and found boxes
 
 
 class Cadence(Protocol):
-    """Decides frame by frame, in the source's order. Not thread-safe: the pipeline asks and tells under its lock.
+    """Decides frame by frame, in the source's order. Not thread-safe: the pipeline asks and tells under its lock."""
 
-    Attributes:
-        every: Of so many frames one is detected in, at present.
-    """
+    @property
+    def every(self) -> int:
+        """Of so many frames one is detected in, at present."""
 
-    every: int
+    def glance(self, image: np.ndarray) -> Any:
+        """Return what `wants` is to know of a frame, (H, W, 3) uint8; asked in the source's thread, beside everything else."""
 
-    def wants(self) -> bool:
-        """Tell whether the network shall see the next frame."""
+    def wants(self, glance: Any = None) -> bool:
+        """Tell whether the network shall see the next frame, of which `glance` is known."""
 
     def saw(self, network_ms: float, agreement: float | None) -> None:
         """Take note of a frame that the network saw.
@@ -56,7 +59,10 @@ class EveryNth:
         self.every = every
         self._since = 0
 
-    def wants(self) -> bool:
+    def glance(self, image: np.ndarray) -> None:
+        """Nothing is looked at."""
+
+    def wants(self, glance: Any = None) -> bool:
         """Tell whether the network shall see the next frame."""
         is_due = self._since == 0
         self._since = (self._since + 1) % self.every
@@ -96,7 +102,10 @@ class WithinBudget:
         self._agreement: deque[float] = deque(maxlen=_REMEMBERED)
         self._above = self._below = 0  # detections in a row that asked for more, or fewer
 
-    def wants(self) -> bool:
+    def glance(self, image: np.ndarray) -> None:
+        """Nothing is looked at."""
+
+    def wants(self, glance: Any = None) -> bool:
         """Tell whether the network shall see the next frame."""
         is_due = self._since == 0
         self._since = 0 if self._since + 1 >= self.every else self._since + 1

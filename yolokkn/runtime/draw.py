@@ -109,6 +109,7 @@ def draw(
 
     Colours follow the track id where there is one, else the class (masks and skeletons of one class in shades of it);
     labels stay inside the frame and off one another where there is room; limbs of a person's left are green, right orange.
+    Of tracks that were carried over a frame which no network saw, the corners of the boxes are drawn alone.
 
     Args:
         image: (H, W, 3) uint8 BGR; not changed.
@@ -165,8 +166,9 @@ class _Painter:
                 self._trail(points[-self.style.trail_length :], colour_of(track_id))
         boxes = result.boxes.tolist()
         if self.style.show_boxes:
+            is_carried = isinstance(result, Tracks) and result.carried
             for i in rows:
-                self._box(boxes[i], colours[i], self.width)
+                self._box(boxes[i], colours[i], self.width, is_carried)
         if result.keypoints is not None and self.style.show_keypoints:
             for i in rows:
                 self._keypoints(result.keypoints[i], boxes[i], colours[i])
@@ -214,13 +216,13 @@ class _Painter:
         clipped = np.minimum(np.maximum(np.asarray(points, np.float64) - 0.5, -limit), limit)
         return np.asarray(np.rint(clipped * (1 << _SHIFT)).astype(np.int32))
 
-    def _box(self, box: Box, colour: Colour, width: int) -> None:
+    def _box(self, box: Box, colour: Colour, width: int, corners_only: bool) -> None:
         h, w = self.image.shape[:2]
         x1, y1, x2, y2 = min(max(box[0], 0), w), min(max(box[1], 0), h), min(max(box[2], 0), w), min(max(box[3], 0), h)
         left, top, right, bottom = round(x1), round(y1), round(x2) - 1, round(y2) - 1
         left, top = min(left, w - 1), min(top, h - 1)  # a box on the frame's very edge still shows
         right, bottom = max(right, left), max(bottom, top)
-        if width <= 3:  # rectangles of single lines, one in the other
+        if width <= 3 and not corners_only:  # rectangles of single lines, one in the other
             for k in range(width):
                 corner = max(right - k, left), max(bottom - k, top)
                 self.cv2.rectangle(self.image, (min(left + k, right), min(top + k, bottom)), corner, colour, 1)
@@ -228,12 +230,15 @@ class _Painter:
         inner_l, inner_t = min(left + width - 1, right), min(top + width - 1, bottom)
         inner_r, inner_b = max(right - width + 1, left), max(bottom - width + 1, top)
         # four bars instead of one thick line: it lies inside the box, whatever the width
-        for bar in (
+        bars = [
             (left, top, right, inner_t),
             (left, inner_b, right, bottom),
             (left, top, inner_l, bottom),
             (inner_r, top, right, bottom),
-        ):
+        ]
+        if corners_only:
+            bars = [end for bar in bars for end in _ends(bar)]
+        for bar in bars:
             self.cv2.rectangle(self.image, bar[:2], bar[2:], colour, -1)
 
     def _labels(self, result: Detections, rows: list[int], boxes: list[Box], colours: dict[int, Colour]) -> None:
@@ -296,3 +301,13 @@ def tint_table(colour: Colour, alpha: float) -> np.ndarray:
     """Return the table that mixes a colour into each channel: (1, 256, 3) uint8 for `cv2.LUT`."""
     levels = np.arange(256)[None, :, None] * (1 - alpha) + np.array(colour) * alpha
     return np.asarray(np.rint(levels).astype(np.uint8))
+
+
+def _ends(bar: tuple[int, int, int, int]) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+    """Return the quarters at both ends of a bar: left, top, right, bottom, all inside."""
+    left, top, right, bottom = bar
+    if right - left >= bottom - top:
+        length = max((right - left + 1) // 4, 1)
+        return (left, top, left + length - 1, bottom), (right - length + 1, top, right, bottom)
+    length = max((bottom - top + 1) // 4, 1)
+    return (left, top, right, top + length - 1), (left, bottom - length + 1, right, bottom)

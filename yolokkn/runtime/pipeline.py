@@ -139,7 +139,9 @@ class Pipeline:
             )
         self._sinks = tuple(sinks)
         self._changed = threading.Condition()
-        self._pending: deque[tuple[Frame, float]] = deque()
+        self._pending: deque[tuple[Frame, float, Any]] = (
+            deque()
+        )  # with milliseconds of decoding, and the cadence's glance
         self._finished: dict[int, _Done] = {}
         self._num_taken = 0  # frames that workers took, in order
         self._num_given = 0  # frames that the consumer took, in order
@@ -225,13 +227,14 @@ class Pipeline:
             self._changed.notify_all()
 
     def _offer(self, frame: Frame, decode_ms: float) -> None:
+        glance = None if self._cadence is None else self._cadence.glance(frame.image)
         with self._changed:
             if self.config.policy == "every":
                 self._changed.wait_for(lambda: self._stopping or len(self._pending) < self.config.capacity)
             elif len(self._pending) >= self.config.capacity:
                 self._pending.popleft()
                 self.ledger.add_dropped("late")
-            self._pending.append((frame, decode_ms))
+            self._pending.append((frame, decode_ms, glance))
             self._changed.notify_all()
 
     def _work(self) -> None:
@@ -259,11 +262,11 @@ class Pipeline:
             self._changed.wait_for(ready)
             if self._stopping or not self._pending:
                 return None
-            frame, decode_ms = self._pending.popleft()
+            frame, decode_ms, glance = self._pending.popleft()
             index = self._num_taken
             self._num_taken += 1
             self._changed.notify_all()
-            is_seen = cadence is None or cadence.wants()
+            is_seen = cadence is None or cadence.wants(glance)
             return index, _Done(frame, is_seen, timing_ms={"decode": decode_ms})
 
     def _next(self) -> _Done | None:

@@ -13,6 +13,7 @@ import numpy as np
 from yolokkn.errors import LayoutError, MissingDependencyError, ModelError
 from yolokkn.runtime.cadence import MOST_FRAMES, Cadence, WithinBudget
 from yolokkn.runtime.model import Model
+from yolokkn.runtime.motion_gate import MotionGate
 from yolokkn.runtime.pipeline import PipelineConfig
 
 DEFAULT_RATE, DEFAULT_HW = 30.0, (720, 1280)
@@ -114,6 +115,8 @@ def expected_interval(
         config: How the pipeline will run it.
         frame_hw: Height and width of the frames; None: 720 x 1280.
     """
+    if isinstance(cadence, MotionGate):
+        return expected_interval(cadence.cadence, model, config, frame_hw)
     if not isinstance(cadence, WithinBudget):
         return 1 if cadence is None else cadence.every
     return fewest_frames(frame_ms(model, _noise(frame_hw), config.num_requests), cadence.budget_ms)

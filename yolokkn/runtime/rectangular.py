@@ -59,8 +59,11 @@ def _freed(content: Any, fixed: Model, given: Mapping[str, Any]) -> Model:
         "letterbox": fixed.layout.preprocess.rule,
         "names": fixed.class_names or None,
     }
+    if given.get("backend") == "auto":  # chosen already, for the file as it is
+        options["backend"] = fixed.backend.name
     try:
         freed = replace(load(free_sizes(content).to_bytes(), **options), rectangular=True)
+        freed.backend.choice = fixed.backend.choice
         size = fixed.input_hw
         smaller = (max(size[0] // 2 // freed.stride, 1) * freed.stride, size[1])
         blob = np.random.default_rng(0).random((1, 3, *size), np.float32)

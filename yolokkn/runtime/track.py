@@ -18,6 +18,7 @@ from yolokkn.runtime.cadence import Cadence, EveryNth, WithinBudget
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.runtime.load import load
 from yolokkn.runtime.model import Model
+from yolokkn.runtime.motion_gate import MotionGate
 from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
 from yolokkn.runtime.realtime import expected_interval
 from yolokkn.runtime.sinks import Sink, open_sink
@@ -38,6 +39,7 @@ def track(
     policy: str | None = None,
     detect_every: int | str = 1,
     budget_ms: float | None = None,
+    motion_gate: bool = False,
     ledger: LatencyLedger | None = None,
     **options: Any,
 ) -> Iterator[tuple[Frame, Tracks]]:
@@ -58,6 +60,8 @@ def track(
             on the way between the detections around them, or, from a live source, as it expects them to move. "auto": as few
             as `budget_ms` allows, and as the tracker's expectations are worth.
         budget_ms: For "auto", the time that a frame may take; None: what the source's frame rate leaves (30 where unknown).
+        motion_gate: Where nothing moves, the network sees one frame in eight (for cameras that stand still); see
+            `yolokkn.runtime.motion_gate`.
         ledger: Where times go.
         **options: Settings of the tracker by their names (`track_buffer=60`, `class_policy="agnostic"`); and those of
             `yolokkn.load` where `model` is not loaded yet, else thresholds and limits (`score_threshold=0.5`).
@@ -79,7 +83,7 @@ def track(
         options.setdefault("score_threshold", TRACK_SCORE_THRESHOLD)
     return cast(
         "Iterator[tuple[Frame, Tracks]]",
-        _run(source, model, tracker, save, policy, ledger, options, gmc_method, (detect_every, budget_ms)),
+        _run(source, model, tracker, save, policy, ledger, options, gmc_method, (detect_every, budget_ms, motion_gate)),
     )
 
 
@@ -111,10 +115,10 @@ def _run(
     ledger: Any,
     options: dict[str, Any],
     gmc_method: str = "none",
-    pace: tuple[int | str, float | None] = (1, None),
+    pace: tuple[int | str, float | None, bool] = (1, None, False),
 ) -> Iterator[tuple[Frame, Detections]]:
     """Check the arguments now, open the source at the first `next`."""
-    make_cadence(*pace, None)
+    make_cadence(*pace[:2], None)
     settings = {name: options.pop(name) for name in tracker_settings() & set(options)}
     if isinstance(tracker, str) and tracking.is_tracker_file(tracker):
         file = tracking.read_tracker_file(tracker)
@@ -144,12 +148,12 @@ def _frames(
     uris: list[str | Path],
     policy: Any,
     ledger: Any,
-    pace: tuple[int | str, float | None],
+    pace: tuple[int | str, float | None, bool],
 ) -> Iterator[tuple[Frame, Detections]]:
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
         config = configure(frames.is_live, policy, model.backend.threads)
-        cadence = make_cadence(*pace, frames.frame_rate)
+        cadence = make_cadence(*pace[:2], frames.frame_rate, motion_gate=pace[2])
         if isinstance(tracker, str):
             interval = expected_interval(cadence, model, config, frames.hw)
             rate = tracking.nominal_frame_rate(frames.frame_rate, interval)
@@ -165,17 +169,22 @@ def _frames(
 AUTO = "auto"
 
 
-def make_cadence(detect_every: int | str, budget_ms: float | None, source_rate: float | None) -> Cadence | None:
+def make_cadence(
+    detect_every: int | str, budget_ms: float | None, source_rate: float | None, *, motion_gate: bool = False
+) -> Cadence | None:
     """Return which frames the network sees; None: all of them.
 
     Args:
         detect_every: Of so many frames one; or "auto".
         budget_ms: Milliseconds a frame, for "auto"; None: what the source's rate leaves.
         source_rate: Frames a second; None: 30.
+        motion_gate: Fewer where nothing moves.
 
     Raises:
         ValueError: A value is out of its range, or there is a budget that nothing keeps.
     """
+    if motion_gate:
+        return MotionGate(make_cadence(detect_every, budget_ms, source_rate))
     if detect_every == AUTO:
         return WithinBudget(1e3 / (source_rate or 30.0) if budget_ms is None else budget_ms)
     if budget_ms is not None:

@@ -54,7 +54,9 @@ def why_not() -> str | None:
         kernels().check_image()
         return None
     except (DeviceError, MissingDependencyError) as error:
-        return str(error)
+        said = str(error)
+        is_driver = "driver version is insufficient" in said  # CUDA says so, too, where there is none
+        return "no NVIDIA driver, or one older than the CUDA of this build" if is_driver else said
 
 
 @cache

@@ -166,17 +166,18 @@ class MotSink(LineSink):
 
 
 class CsvSink(LineSink):
-    """One row a detection, under a header; track_id is empty where there is none."""
+    """One row a detection, under a header; track_id is empty where there is none, carried 1 where no network saw the frame."""
 
-    header = "frame,timestamp_s,source,track_id,class_id,class_name,score,x1,y1,x2,y2\n"
+    header = "frame,timestamp_s,source,track_id,class_id,class_name,score,x1,y1,x2,y2,carried\n"
 
     def _lines(self, frame: Frame, result: Detections) -> str:
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         ids = result.track_ids.tolist() if isinstance(result, Tracks) else [-1] * len(result)
+        carried = int(isinstance(result, Tracks) and result.carried)
         for i, track_id in enumerate(ids):
             class_id = int(result.class_ids[i])
             about = (frame.index, finite(frame.timestamp_s, 6), frame.source, track_id if track_id >= 0 else "")
             seen = (class_id, result.class_name(class_id), finite(result.scores[i], 4), *finite(result.boxes[i], 2))
-            rows.writerow(about + seen)
+            rows.writerow((*about, *seen, carried))
         return text.getvalue()
