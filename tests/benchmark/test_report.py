@@ -116,3 +116,13 @@ def test_plots_place_what_they_are_given():
     assert len(list(ElementTree.fromstring(drawn_lines).iter("circle"))) == 3
     assert ElementTree.fromstring(scatter([("a", 1.0, 0.5, True), ("b", 2.0, 0.5, False)], "x", "y", "t")) is not None
     assert "1 to 2 ms" in ranges([("a", 1.0, 2.0)], "ms", "t")
+
+
+def test_sections_can_be_chosen():
+    page = report_page([("a", everything())], "chosen", ["objects", "peers"])
+    assert page.index("Time against objects") < page.index("Beside the best peer")
+    assert "All figures" not in page and "Latency ledger" not in page and "<h2>Runs</h2>" not in page
+    with pytest.raises(ValueError, match="sections must be of runs, ledger, peers"):
+        report_page([("a", everything())], "chosen", ["no such"])
+    with pytest.raises(ValueError, match="nothing for objects"):
+        report_page([("a", run_of(yardstick()))], "chosen", ["objects"])

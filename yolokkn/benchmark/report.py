@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from yolokkn.benchmark.report_plots import escape, ranges
 from yolokkn.benchmark.report_sections import (
     Named,
@@ -23,20 +25,25 @@ _MOST_ROWS = 60
 _HEAD = ("p50", "p95", "p99", "spread", "calls")
 
 
-def report_page(runs: Named, title: str = "yolokkn: measured") -> str:
+def report_page(runs: Named, title: str = "yolokkn: measured", sections: Sequence[str] | None = None) -> str:
     """Return the page of some runs.
 
     Args:
         runs: Name of the file and run.
         title: Of the page.
+        sections: Of `SECTIONS`, in this order; None: all, those that have nothing to show left out.
 
     Raises:
-        ValueError: There are no runs.
+        ValueError: There are no runs, no such section, or nothing for the sections to show.
     """
     if not runs:
         raise ValueError("report_page: runs must hold one at least, got none")
-    sections = [_machines(runs), *(make(runs) for make in (ledger, peers, objects, backends, accuracy))]
-    body = "".join(section for section in sections if section) + _tables(runs)
+    wrong = next((name for name in sections or () if name not in SECTIONS), None)
+    if wrong is not None:
+        raise ValueError(f"report_page: sections must be of {', '.join(SECTIONS)}, got {wrong!r}")
+    body = "".join(SECTIONS[name](runs) for name in sections or SECTIONS)
+    if not body:
+        raise ValueError(f"report_page: these runs have nothing for {', '.join(sections or SECTIONS)}")
     head = (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -48,7 +55,7 @@ def report_page(runs: Named, title: str = "yolokkn: measured") -> str:
         "the slow reference is refused. Times are quantiles in milliseconds: half of the calls took no longer than p50, 99 of "
         "100 no longer than p99. Only cases of one run compare directly.</p>"
     )
-    return f"{head}<body>\n<main>\n<h1>{escape(title)}</h1>\n{intro}\n{body}</main>\n</body>\n</html>\n"
+    return f"{head}<body>\n<main>\n<h1>{escape(title)}</h1>\n{'' if sections else intro}\n{body}</main>\n</body>\n</html>\n"
 
 
 def _machines(runs: Named) -> str:
@@ -85,6 +92,17 @@ def _tables(runs: Named) -> str:
         "the median."
     )
     return section("All figures", text, "".join(parts))
+
+
+SECTIONS: dict[str, Callable[[Named], str]] = {
+    "runs": _machines,
+    "ledger": ledger,
+    "peers": peers,
+    "objects": objects,
+    "backends": backends,
+    "accuracy": accuracy,
+    "tables": _tables,
+}
 
 
 def _row(result: CaseResult) -> list[str]:

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from yolokkn.benchmark.report import report_page
+from yolokkn.benchmark.report import SECTIONS, report_page
 from yolokkn.benchmark.results import read_run
-from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb
+from yolokkn.cli.arguments import EXIT_CODES, EXIT_OK, Parser, flag, run_verb, words
 from yolokkn.files import refuse_existing, write_atomically
 
 EXAMPLES = """examples:
@@ -32,6 +32,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--save", metavar="FILE.html", required=True, help="where the page goes")
     parser.add_argument("--title", default="yolokkn: measured", metavar="TEXT", help="of the page")
     parser.add_argument(
+        "--sections", type=words, metavar="A,B", help=f"of {', '.join(SECTIONS)}, in this order (default all)"
+    )
+    parser.add_argument(
         "--overwrite", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="replace an existing file"
     )
     parser.intermixed = True
@@ -45,6 +48,6 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--save must be an .html file, got {args.save}")
     refuse_existing(target, args.overwrite, args.runs)
     runs = [(Path(path).stem, read_run(path)) for path in args.runs]
-    write_atomically(target, report_page(runs, args.title))
+    write_atomically(target, report_page(runs, args.title, args.sections))
     print(f"saved {target}: {sum(len(run.results) for _, run in runs)} cases of {len(runs)} runs")
     return EXIT_OK
