@@ -1,11 +1,10 @@
-"""What trackers are worth on given detections, ours and those of `trackers`, as they run live; and the plot of their times.
+"""What trackers are worth on given detections, ours and those of `trackers`, as they run live.
 
     python benchmarks/peers/setup.py trackers
     python benchmarks/bench_trackers.py --mot MOT17/train --save worth.json
-    python benchmarks/bench_peers.py track --save track.json && python benchmarks/bench_trackers.py --plot trackers.png track.json
 
 HOTA, IDF1 and frames a second of association alone, without the camera's motion, on detections of 0.1 and more, each tracker with
-its own defaults. `yolokkn benchmark report worth.json track.json` draws both.
+its own defaults. `yolokkn benchmark report worth.json` draws them; `bench_peers.py track` has the times against objects.
 """
 
 from __future__ import annotations
@@ -23,11 +22,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.peers.process import Arrays, Peers, StageCase, adapters
 from yolokkn import tracking
-from yolokkn.benchmark import BenchmarkRun, CaseResult, Plan, Unsuitable, pinned, read_run, run_cases
+from yolokkn.benchmark import BenchmarkRun, CaseResult, Plan, Unsuitable, pinned, run_cases
 from yolokkn.evaluation.mot import MotFigures, MotTable, measure_sequence, read_table
 from yolokkn.evaluation.mot_tables import find_sequences
 from yolokkn.files import write_atomically
-from yolokkn.plotting import check_plot, new_figure, save_figure
 
 SUITE = "peers: track"
 FIGURES = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
@@ -120,42 +118,15 @@ def show(results: Sequence[CaseResult]) -> None:
         print(f"{result.facts['by']:<22}{cells}{rate:10,.0f}")
 
 
-def plot(run: BenchmarkRun, target: Path) -> None:
-    """Draw the time of an update against the objects."""
-    lines: dict[str, list[tuple[int, float]]] = {}
-    for result in run.results:
-        if result.is_measured and "objects" in result.facts:
-            lines.setdefault(str(result.facts["by"]), []).append((result.facts["objects"], result.p50))
-    figure, (axis,) = new_figure(1, 1, 9, 4.6)
-    for name, points in lines.items():
-        is_own = name.startswith("yolokkn")
-        style = {"linewidth": 2 if is_own else 1, "linestyle": "-" if is_own else "--"}
-        axis.loglog(*zip(*sorted(points), strict=True), marker=".", label=name, **style)
-    axis.set_xlabel("objects")
-    axis.set_ylabel("ms an update, median")
-    axis.grid(alpha=0.3, which="both")
-    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    save_figure(figure, target)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mot", metavar="DIR", help="sequences with det/ and gt/")
+    parser.add_argument("--mot", required=True, metavar="DIR", help="sequences with det/ and gt/")
     parser.add_argument("--save", type=Path, metavar="FILE.json", help="keep the figures and every time")
-    parser.add_argument(
-        "--plot", nargs=2, metavar=("FILE.png", "TRACK.json"), help="draw what bench_peers.py track saved"
-    )
     args = parser.parse_args()
-    if not args.mot and not args.plot:
-        parser.error("give --mot DIR, or --plot FILE.png TRACK.json")
-    if args.plot:
-        check_plot(Path(args.plot[0]))
-        plot(read_run(args.plot[1]), Path(args.plot[0]))
-    if args.mot:
-        run = measure(args.mot)
-        show(run.results)
-        if args.save:
-            write_atomically(args.save, run.to_json())
+    run = measure(args.mot)
+    show(run.results)
+    if args.save:
+        write_atomically(args.save, run.to_json())
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def trackers() -> str:
         rows.append([f"`{name}`", *cells, *(f"{times[f'{n} objects: yolokkn, {name}'].p50 * 1e3:.0f}" for n in counts)])
     head = ["tracker", "MOT17 (4 halves)", "the peer", "vtest.avi, YOLOX-nano", "the peer", "10", "100", "1000"]
     run = measured("tracker_times")
-    offline = figures("trackers_offline")["kkn"]["combined"]
+    offline = figures("trackers_offline")["kkn"]["sequences"]["COMBINED"]
     others = {n: _compiled_bytetrack(times, n) for n in (10, 100, 1000)}
     said = (
         f"The fastest compiled ByteTrack of others in that run took {', '.join(f'{1e3 * ms:,.0f}' for ms in others.values())} "
@@ -252,9 +252,7 @@ def ledger() -> str:
 
 def doctor() -> str:
     """What the doctor prints of a picture."""
-    printed = figures("samples")["doctor"]["printed"].strip().splitlines()
-    begin = next(i for i, line in enumerate(printed) if "detections with scores above" in line)
-    return "```\n" + "\n".join(line.rstrip() for line in printed[begin:]) + "\n```"
+    return "\n".join(["```", *figures("samples")["doctor"]["printed"], "```"])
 
 
 def kernels() -> str:

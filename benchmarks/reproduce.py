@@ -33,7 +33,7 @@ from yolokkn.files import write_atomically
 PYTHON = sys.executable
 YOLOKKN = (PYTHON, "-m", "yolokkn")
 MODEL, CLIP = "weights/yolox/yolox_nano.onnx", "videos/vtest.avi"
-_MOST_VALUES = 20  # of a list of figures that is kept
+_MOST_VALUES = 4  # of a list of figures that is kept
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def trackers(place: Place) -> None:
 
 def models(place: Place) -> None:
     """Measure the packaged models."""
-    common = ("--data", place.data / "coco", "--classes", "person", "--quiet")
+    common = ("--data", place.data / "coco", "--classes", "person", "--iou", "0.65", "--quiet")
     runs = {
         f"{name} {imgsz}": figures_of(place, "evaluate", "coco", "--model", name, "--imgsz", str(imgsz), *common)
         for name, imgsz in (("person-vehicle", 384), ("person-vehicle", 448), ("person-segment", 384))
@@ -168,12 +168,13 @@ def samples(place: Place) -> None:
         place.scratch / "out.mp4",
     )
     run(*YOLOKKN, *tracked, "--stats", stats)
-    picture = sorted((place.data / "coco/val2017").glob("*.jpg"))[3]
+    picture = sorted((place.data / "coco/val2017").glob("*.jpg"))[13]
     doctor = ("doctor", place.data / MODEL, picture)
-    printed = run(*YOLOKKN, *doctor, capture=True)
+    lines = run(*YOLOKKN, *doctor, capture=True).replace(f"{picture.parent}/", "").splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith(picture.name))
     keep("samples", {
         "ledger": {"command": shown(place, tracked), "stats": json.loads(stats.read_text())},
-        "doctor": {"command": shown(place, doctor), "printed": printed},
+        "doctor": {"command": shown(place, doctor), "printed": [line.rstrip() for line in lines[begin:]]},
     })  # fmt: skip
 
 

@@ -211,11 +211,11 @@ def polygon_cases() -> Iterator[StageCase]:
         )  # fmt: skip
 
 
-def track_cases(counts: tuple[int, ...] = (10, 50, 100, 300)) -> Iterator[StageCase]:
+def track_cases(counts: tuple[int, ...] = (10, 50, 100, 300, 1000)) -> Iterator[StageCase]:
     names = ("bytetrack", *(name for name in tracking.TRACKERS if name != "bytetrack"))  # the one that every peer has
     for count in counts:
         frames = [frame._asdict() for frame in to_and_fro(list(crowd(count, 90)))]
-        num_checked = 24 if count <= 100 else 16
+        num_checked = 24 if count <= 100 else 16 if count <= 300 else 12
         own = {name: lambda name=name: tracked_by(tracking.create(name)) for name in names}
 
         def check(name: str, run: Run, checked: list[Any] = frames[:num_checked]) -> str:
