@@ -23,6 +23,7 @@ from yolokkn.runtime.backends import onnxruntime as module
 from yolokkn.runtime.backends import open_backend
 from yolokkn.runtime.cuda_device import Stream
 from yolokkn.runtime.gpu_frame import GpuFrame
+from yolokkn.runtime.installation import gpu_driver
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -113,8 +114,9 @@ def test_its_stream_and_the_frames_wait_for_each_other(runtime, order):
 def test_without_the_provider_the_error_says_what_to_install():
     if "CUDAExecutionProvider" in ort.get_available_providers():
         pytest.skip("it is here")
+    driver = "" if gpu_driver() else "no NVIDIA driver was found; and "
     want = re.escape(
-        "device 'cuda:1': this build of ONNX Runtime has no CUDAExecutionProvider; run: pip uninstall onnxruntime, "
+        f"device 'cuda:1': {driver}this build of ONNX Runtime has no CUDAExecutionProvider; run: pip uninstall onnxruntime, "
     )
     with pytest.raises(
         MissingDependencyError, match=want + re.escape("then pip install 'onnxruntime-gpu[cuda,cudnn]'")

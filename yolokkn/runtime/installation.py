@@ -36,7 +36,7 @@ def installation() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": available_cores(),
         "instruction_set": ops.instruction_set(),
-        "gpu_driver": _gpu_driver(),
+        "gpu_driver": gpu_driver(),
         "cuda_kernels": ops.cuda.why_not() or "",
         "packages": {name: v for name, v in versions.items() if v is not None or name in NEEDED},
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(("YOLOKKN_", "OMP_", "CUDA_"))},
@@ -74,7 +74,8 @@ def _cpu_name() -> str:
     return platform.processor() or "unknown processor"
 
 
-def _gpu_driver() -> str:
+def gpu_driver() -> str:
+    """Return the line of the NVIDIA driver of this Linux; empty where there is none, or it does not tell (WSL)."""
     try:
         return _DRIVER.read_text("utf-8", "replace").splitlines()[0].strip()
     except (OSError, IndexError):

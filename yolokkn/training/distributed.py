@@ -117,6 +117,8 @@ def pick_device(device: str, local_rank: int | None = None) -> torch.device:
             raise ValueError("device: must be cuda, without a number, for several processes: each takes its own")
         number = local_rank
     if number >= num_gpus:
+        if not num_gpus:
+            raise ValueError("device: must be cpu where torch sees no GPU (its build for CPUs never does), got cuda")
         raise ValueError(f"device: must be one of the {num_gpus} GPUs that torch sees, got cuda:{number}")
     return torch.device("cuda", number)
 

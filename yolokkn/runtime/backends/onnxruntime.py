@@ -60,8 +60,11 @@ class OnnxRuntimeBackend(Backend):
         if device != "cpu":
             self.gpu_index = gpu_index(device)
             if _CUDA not in ort.get_available_providers():
+                from yolokkn.runtime.installation import gpu_driver
+
+                driver = "" if gpu_driver() else "no NVIDIA driver was found; and "
                 raise MissingDependencyError(
-                    f"device {device!r}: this build of ONNX Runtime has no {_CUDA}; {_TO_INSTALL}"
+                    f"device {device!r}: {driver}this build of ONNX Runtime has no {_CUDA}; {_TO_INSTALL}"
                 )
         parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
         check_limits(parsed)
