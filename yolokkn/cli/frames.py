@@ -19,13 +19,13 @@ from yolokkn.cli.model_options import add_model_options, load_model
 from yolokkn.cli.pace import choose_pace
 from yolokkn.cli.places import files_read
 from yolokkn.cli.progress import progress
-from yolokkn.errors import SourceWarning
+from yolokkn.errors import SourceWarning, printable
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import POLICIES, Pipeline, run_pipeline
 from yolokkn.runtime.sinks import VIDEO_SUFFIXES, Sink
-from yolokkn.runtime.sources import Source, open_source
+from yolokkn.runtime.sources import ReconnectingSource, Source, open_source
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.runtime.track import configure, open_sinks
 from yolokkn.types import Detections, Tracks
@@ -64,6 +64,10 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
         metavar="BOOL",
         help="print errors and warnings only",
     )
+    group.add_argument(
+        "--reconnect", type=flag, nargs="?", const=True, default=None, metavar="BOOL",
+        help="open a live stream again whenever it breaks off or freezes, until it is back (default: true, but for http and tcp)",
+    )  # fmt: skip
     group.add_argument("--policy", choices=POLICIES, help="every frame (files) or the latest one (live)")
     add_model_options(parser, conf=conf)
 
@@ -91,7 +95,9 @@ def run_frames(
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", SourceWarning)  # printed as one line each at the end
-        source = stack.enter_context(open_source(spec))
+        source = stack.enter_context(open_source(spec, reconnect=args.reconnect))
+        if isinstance(source, ReconnectingSource):
+            source.tell(lambda line: print(printable(f"yolokkn {verb}: {line}"), file=sys.stderr))
         if source.kind == "images":
             source.frame_rate = getattr(args, "frame_rate", None)
         config = configure(source.is_live, args.policy, args.threads)
@@ -121,6 +127,9 @@ def run_frames(
         write_atomically(Path(args.stats), json.dumps(ledger.to_dict(), indent=2) + "\n")
     if not args.quiet:
         print(counts.text(model, saved(sinks, uris)))
+        if isinstance(source, ReconnectingSource) and (causes := source.health.causes):
+            counted = ", ".join(f"{cause} {count} times" for cause, count in causes.items())
+            print(f"{source.name}: {counted}; connected {source.health.num_connections} times")
         print(ledger.table())
     if interrupts:
         print(f"yolokkn {verb}: stopped", file=sys.stderr)

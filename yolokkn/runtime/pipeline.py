@@ -35,6 +35,9 @@ class FrameSource(Protocol):
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in order."""
 
+    def interrupt(self) -> None:
+        """Let a long wait for the next frame end soon; called from another thread."""
+
     def close(self) -> None:
         """Release the file, camera or connection."""
 
@@ -180,6 +183,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """Let the iteration end; may be called from another thread or a signal handler."""
+        self._source.interrupt()
         with self._changed:
             self._stopping = True
             self._changed.notify_all()

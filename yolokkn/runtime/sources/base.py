@@ -80,6 +80,9 @@ class Source:
                 self.hw = frame.hw
             return frame
 
+    def interrupt(self) -> None:
+        """Let a long wait in `next` end soon, from another thread; nothing to do for most sources."""
+
     def close(self) -> None:
         """Release the file or device; may be called twice. Waits for a read that another thread has under way."""
         with self._lock:

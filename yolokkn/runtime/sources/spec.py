@@ -17,14 +17,16 @@ from yolokkn.runtime.sources.base import Source
 from yolokkn.runtime.sources.camera import CameraSource
 from yolokkn.runtime.sources.demo import demo_clip, is_demo
 from yolokkn.runtime.sources.images import IMAGE_SUFFIXES, ImagesSource
+from yolokkn.runtime.sources.reconnecting import ReconnectingSource
 from yolokkn.runtime.sources.video import VideoSource
 from yolokkn.runtime.uri import STREAM_SCHEMES, scheme_of, without_credentials
 
 MAX_LIST_BYTES = 64 << 20
+_WITH_END = ("http", "https", "tcp")  # over which files come, too
 _PATTERN = re.compile(r"[*?\[]")
 
 
-def open_source(spec: Any, *, decode_threads: int | None = None) -> Source:
+def open_source(spec: Any, *, decode_threads: int | None = None, reconnect: bool | None = None) -> Source:
     """Open a source of frames.
 
     Args:
@@ -39,6 +41,9 @@ def open_source(spec: Any, *, decode_threads: int | None = None) -> Source:
             - URL of http, https, rtmp, rtmps, rtsp, rtsps, srt, tcp or udp;
             - (H, W, 3) uint8 BGR array, (N, H, W, 3) array, or a sequence of paths of images and arrays.
         decode_threads: Threads of a video's decoder; None: up to 4 for files, 1 for live streams.
+        reconnect: Whether a live stream that breaks off is opened again until it is back (see
+            `yolokkn.runtime.sources.reconnecting`); None: yes, but over HTTP and TCP, which files have an end over, too.
+            What cannot be opened at first is an error all the same.
 
     Returns:
         The source: a context manager and an iterator of `Frame`.
@@ -60,7 +65,7 @@ def open_source(spec: Any, *, decode_threads: int | None = None) -> Source:
     if isinstance(spec, (int, np.integer)) and not isinstance(spec, bool):
         return _camera(int(spec))
     if isinstance(spec, (str, os.PathLike)):
-        return _from_text(os.fspath(spec), decode_threads)
+        return _from_text(os.fspath(spec), decode_threads, reconnect)
     if isinstance(spec, Sequence) and not isinstance(spec, (bytes, bytearray)):
         return _from_sequence(spec)
     raise TypeError(
@@ -98,13 +103,13 @@ def _from_sequence(items: Sequence[Any]) -> Source:
     return ImagesSource(images, f"{len(images)} images")
 
 
-def _from_text(text: str, decode_threads: int | None) -> Source:
+def _from_text(text: str, decode_threads: int | None, reconnect: bool | None) -> Source:
     if not text or "\0" in text:
         raise SourceError("open_source: a path or URL must not be empty or hold NUL")
     if text.isascii() and text.isdigit():
         return _camera(int(text))
     if (scheme := scheme_of(text)) is not None:
-        return VideoSource(_checked_url(text, scheme), decode_threads)
+        return _stream(_checked_url(text, scheme), scheme, decode_threads, reconnect)
     if device := re.fullmatch(r"/dev/video(\d+)", text):
         return _camera(int(device[1]))
     path = Path(text)
@@ -116,22 +121,36 @@ def _from_text(text: str, decode_threads: int | None) -> Source:
         return VideoSource(demo_clip(text), decode_threads)
     if not exists:
         if _PATTERN.search(text):
-            return _from_pattern(text, decode_threads)
+            return _from_pattern(text, decode_threads, reconnect)
         raise SourceError(f"open_source: {text} does not exist")
     if path.is_dir():
         found = [entry for entry in path.iterdir() if entry.is_file()]
         return ImagesSource(_images_among(found, f"the folder {text}"), text)
-    return _from_file(path, decode_threads)
+    return _from_file(path, decode_threads, reconnect)
 
 
-def _from_file(path: Path, decode_threads: int | None) -> Source:
+def _stream(url: str, scheme: str, decode_threads: int | None, reconnect: bool | None) -> Source:
+    """Open a stream: over one connection where it has an end or shall not be opened again."""
+
+    def open_part() -> Source:
+        return VideoSource(url, decode_threads)
+
+    part = open_part()
+    wanted = scheme not in _WITH_END if reconnect is None else reconnect
+    if not wanted or not part.is_live:
+        return part
+    parts = iter([part])
+    return ReconnectingSource(lambda: next(parts, None) or open_part(), url)
+
+
+def _from_file(path: Path, decode_threads: int | None, reconnect: bool | None) -> Source:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return ImagesSource([path], str(path))
     if suffix == ".txt":
         return ImagesSource(_listed_images(path), str(path))
     if suffix == ".streams":
-        return _listed_stream(path, decode_threads)
+        return _listed_stream(path, decode_threads, reconnect)
     return VideoSource(path, decode_threads)
 
 
@@ -169,12 +188,12 @@ def _images_among(found: Sequence[Path], where: str) -> list[Path]:
     raise SourceError(f"open_source: {where} must hold images, got {seen}")
 
 
-def _from_pattern(text: str, decode_threads: int | None) -> Source:
+def _from_pattern(text: str, decode_threads: int | None, reconnect: bool | None) -> Source:
     found = [Path(match) for match in glob.glob(text, recursive=True) if os.path.isfile(match)]
     if not found:
         raise SourceError(f"open_source: {text} does not exist, and as a pattern matches no file")
     if len(found) == 1:
-        return _from_file(found[0], decode_threads)
+        return _from_file(found[0], decode_threads, reconnect)
     return ImagesSource(_images_among(found, f"the pattern {text}"), text)
 
 
@@ -205,7 +224,7 @@ def _listed_images(path: Path) -> list[Path]:
     return images
 
 
-def _listed_stream(path: Path, decode_threads: int | None) -> Source:
+def _listed_stream(path: Path, decode_threads: int | None, reconnect: bool | None) -> Source:
     urls = _lines_of(path)
     if len(urls) != 1:
         raise SourceError(
@@ -214,4 +233,4 @@ def _listed_stream(path: Path, decode_threads: int | None) -> Source:
     scheme = scheme_of(urls[0])
     if scheme is None:
         raise SourceError(f"open_source: {path} must list a URL, got {without_credentials(urls[0])[:200]!r}")
-    return VideoSource(_checked_url(urls[0], scheme), decode_threads)
+    return _stream(_checked_url(urls[0], scheme), scheme, decode_threads, reconnect)
