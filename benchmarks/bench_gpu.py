@@ -396,6 +396,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    if (why := ops.cuda.why_not()) is not None:
+        raise SystemExit(f"bench_gpu.py: {why}")
     torch = torch_of_this_gpu()
     if torch is None:
         print("torch is not here or sees no GPU: its columns and the networks are left out")

@@ -13,6 +13,11 @@ python=${PYTHON:-python3}
 out=${OUT:-build/gpu-check}
 mode=${YOLOKKN_GPU_CHECK:-gpu}
 limit=${GPU_CHECK_SECONDS:-480}
+case $mode in gpu | emulated) ;; *)
+  echo "gpu_check.sh: YOLOKKN_GPU_CHECK must be gpu or emulated, got '$mode'" >&2
+  exit 2
+  ;;
+esac
 mkdir -p "$out"
 failed=() left_out=()
 step() { printf '\n=== %s (%s of %s s)\n' "$*" "$SECONDS" "$limit"; }

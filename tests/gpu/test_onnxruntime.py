@@ -15,7 +15,7 @@ import yolokkn
 from tests.gpu.conftest import absent
 from tests.gpu.test_frames import assert_equal
 from tests.runtime.engines import convolution
-from yolokkn.errors import MissingDependencyError, ModelError
+from yolokkn.errors import DeviceError, MissingDependencyError, ModelError
 from yolokkn.layouts import TensorSpec
 from yolokkn.ops.cuda import CudaKernels
 from yolokkn.runtime import cuda_device
@@ -23,7 +23,6 @@ from yolokkn.runtime.backends import onnxruntime as module
 from yolokkn.runtime.backends import open_backend
 from yolokkn.runtime.cuda_device import Stream
 from yolokkn.runtime.gpu_frame import GpuFrame
-from yolokkn.runtime.installation import gpu_driver
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -111,13 +110,16 @@ def test_its_stream_and_the_frames_wait_for_each_other(runtime, order):
         assert (seen.array.ravel()[: 3 * 32 * 32] == value).all()
 
 
-def test_without_the_provider_the_error_says_what_to_install():
+def test_without_the_provider_the_error_says_what_to_install(monkeypatch):
     if "CUDAExecutionProvider" in ort.get_available_providers():
         pytest.skip("it is here")
-    driver = "" if gpu_driver() else "no NVIDIA driver was found; and "
     want = re.escape(
-        f"device 'cuda:1': {driver}this build of ONNX Runtime has no CUDAExecutionProvider; run: pip uninstall onnxruntime, "
+        "device 'cuda:1': this build of ONNX Runtime has no CUDAExecutionProvider; run: pip uninstall onnxruntime, "
     )
+    monkeypatch.setattr(module, "driver_trouble", lambda: "no NVIDIA driver")
+    with pytest.raises(DeviceError, match=r"^device 'cuda': no NVIDIA driver; device cpu runs everywhere$"):
+        open_backend("onnxruntime", convolution(), device="cuda")
+    monkeypatch.setattr(module, "driver_trouble", lambda: "")
     with pytest.raises(
         MissingDependencyError, match=want + re.escape("then pip install 'onnxruntime-gpu[cuda,cudnn]'")
     ):

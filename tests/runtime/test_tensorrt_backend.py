@@ -127,8 +127,15 @@ def test_without_a_driver_the_error_says_so_and_no_more(monkeypatch):
         raise DeviceError(f"CUDA: {call} failed: CUDA driver version is insufficient (cudaErrorInsufficientDriver)")
 
     monkeypatch.setattr(cuda_device, "checked", fail)
-    with pytest.raises(DeviceError, match=r"^device 'cuda': no NVIDIA driver$"):
-        cuda_device.find_gpu()
+    for line, library, said in (
+        ("", None, "no NVIDIA driver"),
+        ("", "libcuda.so.1", "the NVIDIA driver is older than this CUDA wants"),
+        ("NVRM 470", None, r"the NVIDIA driver is older than this CUDA wants \(NVRM 470\)"),
+    ):
+        monkeypatch.setattr("yolokkn.runtime.installation.gpu_driver", lambda line=line: line)
+        monkeypatch.setattr("ctypes.util.find_library", lambda name, library=library: library)
+        with pytest.raises(DeviceError, match=f"^device 'cuda': {said}$"):
+            cuda_device.find_gpu()
 
 
 @pytest.fixture

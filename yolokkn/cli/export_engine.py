@@ -53,7 +53,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--compute-capability", type=capabilities, metavar="SM86,...",
-        help="build ahead of time for these GPUs, without one (TensorRT-RTX); by default for those that the library takes",
+        help="build ahead of time for these GPUs, without one (TensorRT-RTX); by default what the library "
+        "takes, which TensorRT-RTX says: SM80 and later, without SM75 (name it) and SM90",
     )  # fmt: skip
     group.add_argument("--workspace", type=positive, metavar="MB", help="most memory that a layer may take")
     group.add_argument("--optimization-level", type=int, metavar="0-5", help="0 builds fast, 5 searches long")
@@ -173,6 +174,10 @@ def run(args: argparse.Namespace, path: Path, suppression: Any) -> int:
             say=lambda text: say(f"yolokkn export: {text}"),
         )
     print(report.text())
+    if args.device and labelled is None and report.manifest.request.library == "tensorrt_rtx":
+        print(
+            "yolokkn export: --device: TensorRT-RTX builds without a GPU; it counts for --data alone", file=sys.stderr
+        )
     if calibration is not None and calibration.seen is not None:
         say_calibration(content, calibration.seen, model.name)
     if labelled is not None:

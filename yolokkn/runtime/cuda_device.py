@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from yolokkn.errors import DeviceError, MissingDependencyError
+from yolokkn.runtime.installation import driver_trouble
 
 _one_at_a_time = threading.Lock()  # each capture turns the garbage collection off and on
 
@@ -77,7 +78,8 @@ def find_gpu(index: int = 0) -> Gpu:
     try:
         count = int(checked("cudaGetDeviceCount"))
     except DeviceError as error:
-        what = "no NVIDIA driver" if "InsufficientDriver" in str(error) else f"no NVIDIA GPU can be used: {error}"
+        is_driver = "InsufficientDriver" in str(error)
+        what = driver_trouble() if is_driver else f"no NVIDIA GPU can be used: {error}"
         raise DeviceError(f"device 'cuda': {what}") from error
     if not 0 <= index < count:
         raise DeviceError(f"device 'cuda:{index}': there are {count} GPUs, numbered from 0")

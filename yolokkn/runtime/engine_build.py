@@ -69,18 +69,22 @@ def _number(capability: str) -> tuple[int, str]:
     return int(digits or 0), capability
 
 
+_BY_TENSORRT_ALONE = ("SM87", "SM90", "SM100", "SM103")
+
+
 def check_capabilities(library: Library, capabilities: tuple[str, ...]) -> None:
     """Raise ValueError unless the library builds for these GPUs ahead of time."""
     offered = library.capabilities
     if capabilities and not offered:
         raise ValueError(
-            f"capabilities: {library.title} {library.version} builds for the GPU that is there alone, got "
+            f"compute capabilities: {library.title} {library.version} builds for the GPU that is there alone, got "
             f"{', '.join(capabilities)}; TensorRT-RTX builds ahead of time (library tensorrt_rtx)"
         )
     for one in capabilities:
         if one not in offered:
             raise ValueError(
-                f"capabilities: {library.title} {library.version} offers {', '.join(offered)}, got {one!r}"
+                f"compute capabilities: {library.title} {library.version} offers {', '.join(offered)}, got {one!r}"
+                + (f"; TensorRT itself builds on a GPU of {one}" if one in _BY_TENSORRT_ALONE else "")
             )
 
 

@@ -267,7 +267,7 @@ def open_engine(path: Path) -> Engine:
     try:
         beside = manifest_path(path).read_bytes()
     except FileNotFoundError:
-        raise ForeignEngineError(f"{path.name}: {_foreign(content)}, and has no manifest {path.name}.json") from None
+        raise ForeignEngineError(f"{path.name}: {_foreign(content)} no manifest {path.name}.json beside it") from None
     return verify(content, beside, path.name)
 
 
@@ -310,6 +310,8 @@ def foreign_metadata(header: Mapping[str, Any] | None) -> dict[str, str]:
 def _foreign(content: bytes | memoryview) -> str:
     header, _ = split_header(content)
     if header is None:
-        return "was not written by yolokkn"
+        return "was not written by yolokkn, and has"
     author = header.get("author") or header.get("description")
-    return f"is an engine of {author}" if isinstance(author, str) else "was not written by yolokkn"
+    if isinstance(author, str):
+        return f"is an engine of {author}, and has"
+    return "where yolokkn wrote it, copy its manifest along: it has"

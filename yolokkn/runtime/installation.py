@@ -74,6 +74,16 @@ def _cpu_name() -> str:
     return platform.processor() or "unknown processor"
 
 
+def driver_trouble() -> str:
+    """Return what CUDA means where it calls the driver insufficient: there is none, or it is too old."""
+    import ctypes.util
+
+    if line := gpu_driver():
+        return f"the NVIDIA driver is older than this CUDA wants ({line})"
+    found = ctypes.util.find_library("cuda")  # WSL has no line
+    return "the NVIDIA driver is older than this CUDA wants" if found else "no NVIDIA driver"
+
+
 def gpu_driver() -> str:
     """Return the line of the NVIDIA driver of this Linux; empty where there is none, or it does not tell (WSL)."""
     try:

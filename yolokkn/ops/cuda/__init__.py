@@ -55,7 +55,7 @@ def why_not() -> str | None:
         return None
     except (DeviceError, MissingDependencyError) as error:
         said = str(error)
-        is_driver = "driver version is insufficient" in said  # CUDA says so, too, where there is none
+        is_driver = "InsufficientDriver" in said  # CUDA says so, too, where there is none
         return "no NVIDIA driver, or one older than the CUDA of this build" if is_driver else said
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from yolokkn.errors import MissingDependencyError, ModelError
+from yolokkn.errors import DeviceError, MissingDependencyError, ModelError
 from yolokkn.graph import check_limits, parse_model, read_model
 from yolokkn.layouts import TensorSpec
 from yolokkn.runtime.backends.base import Backend, DeviceNetwork, available_cores
 from yolokkn.runtime.backends.onnxruntime_network import SIZED_BY_CONTENT, BoundSession
 from yolokkn.runtime.cuda_device import Stream, gpu_index, on_gpu
+from yolokkn.runtime.installation import driver_trouble
 
 _DTYPES = {
     "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(int64)": "int64",
@@ -23,7 +24,7 @@ _DTYPES = {
 }  # fmt: skip
 
 _CUDA = "CUDAExecutionProvider"
-_TO_INSTALL = "run: pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+_TO_INSTALL = "run: pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]' cuda-bindings"
 
 
 class OnnxRuntimeBackend(Backend):
@@ -60,11 +61,11 @@ class OnnxRuntimeBackend(Backend):
         if device != "cpu":
             self.gpu_index = gpu_index(device)
             if _CUDA not in ort.get_available_providers():
-                from yolokkn.runtime.installation import gpu_driver
-
-                driver = "" if gpu_driver() else "no NVIDIA driver was found; and "
+                trouble = driver_trouble()
+                if trouble == "no NVIDIA driver":
+                    raise DeviceError(f"device {device!r}: {trouble}; device cpu runs everywhere")
                 raise MissingDependencyError(
-                    f"device {device!r}: {driver}this build of ONNX Runtime has no {_CUDA}; {_TO_INSTALL}"
+                    f"device {device!r}: this build of ONNX Runtime has no {_CUDA}; {_TO_INSTALL}"
                 )
         parsed = parse_model(model) if isinstance(model, bytes) else read_model(model)
         check_limits(parsed)

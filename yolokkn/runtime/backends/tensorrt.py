@@ -86,7 +86,7 @@ class TensorRtBackend(Backend):
             manifest, plan, header = _read_engine(Path(model), trust_engine)
             check_precision(manifest, precision, self._name)
             self._library = find_library(library or (manifest.request.library if manifest else None), self._say)
-            self.gpu = find_gpu(index)
+            self.gpu = _gpu_for_engine(index, self._name, manifest)
             if manifest is not None:
                 check_fits(manifest, self._library, self.gpu, self._name)
         else:
@@ -201,6 +201,16 @@ class EngineNetwork:
     def enqueue(self, stream: Stream) -> None:
         """Queue one run."""
         self._lane.enqueue(stream)
+
+
+def _gpu_for_engine(index: int, name: str, manifest: EngineManifest | None) -> Gpu:
+    try:
+        return find_gpu(index)
+    except DeviceError as error:
+        origin = "" if manifest is None else f" it was made of ({manifest.name})"
+        raise DeviceError(
+            f"{error}; {name} runs on an NVIDIA GPU alone, the .onnx file{origin} on a CPU as well"
+        ) from error
 
 
 def _read_engine(path: Path, trust: bool) -> tuple[EngineManifest | None, memoryview, dict[str, Any] | None]:
