@@ -139,7 +139,8 @@ def test_without_a_gpu_it_says_what_the_engine_is_and_that_it_was_not_compared(b
     assert "agree" not in out
     assert err == (
         "yolokkn doctor: error: best.engine was NOT compared: device 'cuda': no NVIDIA GPU can be used: CUDA: "
-        "cudaGetDeviceCount failed: no CUDA-capable device is detected\n"
+        "cudaGetDeviceCount failed: no CUDA-capable device is detected; best.engine runs on an NVIDIA GPU "
+        "alone, the .onnx file it was made of (best.onnx) on a CPU as well\n"
     )
     report = json.loads(open("report.json").read())
     assert report["compared"] is False and report["agrees"] is None and "no NVIDIA GPU" in report["not_compared"]
