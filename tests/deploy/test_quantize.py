@@ -13,6 +13,8 @@ from tests.deploy.networks import CASES, HW, PICTURE, fitted
 from tests.deploy.test_half_graph import check_tensorrt_reads, graph_of
 from yolokkn.deploy import build_onnx, calibration_feeds, plan_layers, quantize_int8, to_half
 from yolokkn.deploy.accuracy import AccuracyDelta, SpeedRatio, compare_accuracy, compare_speed
+from yolokkn.deploy.onnx_check import check_onnx
+from yolokkn.deploy.onnx_package import import_onnx
 from yolokkn.errors import MissingDependencyError, ModelError
 from yolokkn.graph import darknet_to_onnx, model_cost, parse_model
 from yolokkn.graph.onnx_file import tensor_array
@@ -212,3 +214,28 @@ def test_what_people_read_says_when_nothing_is_gained():
     assert text.startswith("AP 0.2916 -> 0.2911 (-0.0005), AP50 0.1776 -> 0.1776 (+0.0000): bbox")
     text = AccuracyDelta("bbox", 206, "onnxruntime", 0.2918, 0.2887, 0.4569, 0.4504).text()
     assert text.startswith("AP 0.2918 -> 0.2887 (-0.0031), AP50 0.4569 -> 0.4504 (-0.0065): bbox on 206 pictures")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (ImportError("no onnx"), "must be installed; run: pip install 'yolokkn"),
+        (
+            RuntimeError("gencode 6.31.1 runtime 5.29.6\nmore"),
+            r"cannot be imported \(gencode 6.31.1 runtime 5.29.6\); run: pip",
+        ),
+    ],
+)
+def test_an_onnx_package_that_does_not_start_is_said_in_a_line(raised, said, monkeypatch):
+    """Protobuf older than onnx's code is such a case; what only checks goes on without."""
+    real = __import__
+
+    def fail(name, *args, **options):
+        if name.partition(".")[0] == "onnx":
+            raise raised
+        return real(name, *args, **options)
+
+    monkeypatch.setattr("builtins.__import__", fail)
+    with pytest.raises(MissingDependencyError, match=f"^f: the package onnx {said}"):
+        import_onnx("f")
+    assert check_onnx(b"nothing", "f") is False

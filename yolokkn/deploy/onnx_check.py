@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from yolokkn.errors import ModelError
+from typing import Any
+
+from yolokkn.deploy.onnx_package import import_onnx
+from yolokkn.errors import MissingDependencyError, ModelError
 
 _MAX_BYTES = 2_000_000_000  # of what the checker takes from memory
 
@@ -22,25 +25,21 @@ def check_onnx(content: bytes, function: str, original: bytes | None = None) -> 
         ModelError: The file breaks a rule.
     """
     try:
-        import onnx
-        import onnx.checker
-    except ImportError:
+        onnx = import_onnx(function)
+    except MissingDependencyError:
         return False
     if len(content) > _MAX_BYTES:
         return False
     try:
         onnx.checker.check_model(content)
     except (onnx.checker.ValidationError, ValueError) as error:
-        if original is not None and not _is_valid(original):
+        if original is not None and not _is_valid(onnx, original):
             return False
         raise ModelError(f"{function}: must give valid ONNX, got: {str(error).strip()[:300]}") from error
     return True
 
 
-def _is_valid(content: bytes) -> bool:
-    import onnx
-    import onnx.checker
-
+def _is_valid(onnx: Any, content: bytes) -> bool:
     try:
         onnx.checker.check_model(content)
     except (onnx.checker.ValidationError, ValueError):

@@ -13,7 +13,8 @@ import numpy as np
 
 from yolokkn.deploy.calibration import METHODS, ValueHistogram, calibration_feeds, collect_histograms
 from yolokkn.deploy.onnx_check import check_onnx
-from yolokkn.errors import MissingDependencyError, ModelError, did_you_mean
+from yolokkn.deploy.onnx_package import import_onnx
+from yolokkn.errors import ModelError, did_you_mean
 from yolokkn.graph.dataflow import Dataflow
 from yolokkn.graph.half_graph import refuse_int8
 from yolokkn.graph.head_nodes import LAYERS, find_head
@@ -112,7 +113,7 @@ def quantize_int8(
             raise ValueError(
                 f"quantize_int8: {argument} must be one of {', '.join(legal)}, got {value!r}{did_you_mean(value, legal)}"
             )
-    onnx = _import_onnx()
+    onnx = import_onnx("quantize_int8")
     model = _prepare(content, name)
     plan = _plan(model, protect, depthwise)
     if model.opset < _LEAST_OPSET:
@@ -126,17 +127,6 @@ def quantize_int8(
     choose = _symmetric_range if symmetric else _seven_bits_of_eight
     ranges = {value: choose(histogram, method) for value, histogram in histograms.items()}
     return _finish(_insert(onnx, model, nodes, ranges, symmetric, bool(chain)), parse_model(content, name))
-
-
-def _import_onnx() -> Any:
-    try:
-        import onnx
-        import onnx.version_converter
-    except ImportError as error:
-        raise MissingDependencyError(
-            "quantize_int8: the package onnx must be installed; run: pip install 'yolokkn[quantize]'"
-        ) from error
-    return onnx
 
 
 def _prepare(content: bytes, name: str) -> Model:
