@@ -65,7 +65,7 @@ HEAVY = {
     "yaml": ("yolokkn.safe_yaml", "yolokkn.data", "yolokkn.training", "yolokkn.cli"),
     "optuna": ("yolokkn.evaluation.mot_tune",),
     # ONNX Runtime's quantiser works on its messages; its checker
-    "onnx": ("yolokkn.deploy.quantize", "yolokkn.deploy.onnx_check"),
+    "onnx": ("yolokkn.deploy.onnx_package",),
     "safetensors": (),
     "pycocotools": (),
     "scipy": (),

@@ -29,9 +29,6 @@ class Frames:
             self.num_made += 1
             yield Frame(np.full((4, 4, 3), i % 256, np.uint8), i, i / 25, time.monotonic())
 
-    def interrupt(self):
-        pass
-
     def close(self):
         self.num_closed += 1
 

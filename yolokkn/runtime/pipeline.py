@@ -27,16 +27,13 @@ _NETWORK_STAGES = ("preprocess", "inference", "postprocess")
 
 
 class FrameSource(Protocol):
-    """What the pipeline needs of a source."""
+    """What the pipeline needs of a source. One that may wait long has `interrupt()`, which ends that from another thread."""
 
     is_live: bool
     has_timestamps: bool
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in order."""
-
-    def interrupt(self) -> None:
-        """Let a long wait for the next frame end soon; called from another thread."""
 
     def close(self) -> None:
         """Release the file, camera or connection."""
@@ -183,7 +180,8 @@ class Pipeline:
 
     def stop(self) -> None:
         """Let the iteration end; may be called from another thread or a signal handler."""
-        self._source.interrupt()
+        if (interrupt := getattr(self._source, "interrupt", None)) is not None:  # a caller's own source may have none
+            interrupt()
         with self._changed:
             self._stopping = True
             self._changed.notify_all()

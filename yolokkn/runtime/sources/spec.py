@@ -131,16 +131,12 @@ def _from_text(text: str, decode_threads: int | None, reconnect: bool | None) ->
 
 def _stream(url: str, scheme: str, decode_threads: int | None, reconnect: bool | None) -> Source:
     """Open a stream: over one connection where it has an end or shall not be opened again."""
-
-    def open_part() -> Source:
-        return VideoSource(url, decode_threads)
-
-    part = open_part()
+    part = VideoSource(url, decode_threads)
     wanted = scheme not in _WITH_END if reconnect is None else reconnect
     if not wanted or not part.is_live:
         return part
     parts = iter([part])
-    return ReconnectingSource(lambda: next(parts, None) or open_part(), url)
+    return ReconnectingSource(lambda: next(parts, None) or VideoSource(url, decode_threads, is_known=True), url)
 
 
 def _from_file(path: Path, decode_threads: int | None, reconnect: bool | None) -> Source:

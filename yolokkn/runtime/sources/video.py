@@ -62,17 +62,19 @@ class VideoSource(Source):
     Args:
         spec: Path, or URL of a scheme in `STREAM_SCHEMES`.
         decode_threads: Threads of the decoder; None: up to 4 for files, 1 for streams (threads add latency).
+        is_known: A stream that was open before: a fifth of a second of it is looked at in place of some, which is too little
+            for telling its frame rate, and enough for decoding.
 
     Raises:
         SourceError: It cannot be opened, holds no video, or no frame of it can be decoded.
     """
 
-    def __init__(self, spec: str | Path, decode_threads: int | None = None) -> None:
+    def __init__(self, spec: str | Path, decode_threads: int | None = None, *, is_known: bool = False) -> None:
         scheme = scheme_of(str(spec))
         super().__init__(without_credentials(str(spec)))
         self._path = Path(spec) if scheme is None else None
         self.paths = [] if self._path is None else [str(self._path)]
-        self._container: Any = self._open(str(spec), scheme)
+        self._container: Any = self._open(str(spec), scheme, is_known)
         self._stream: Any = self._container.streams.video[0] if self._container.streams.video else None
         if self._stream is None or self._stream.codec_context is None:
             self._container.close()
@@ -102,14 +104,15 @@ class VideoSource(Source):
     def _handed_out_now(first: Frame) -> Iterator[Frame]:
         yield replace(first, captured_s=time.monotonic())
 
-    def _open(self, spec: str, scheme: str | None) -> Any:
+    def _open(self, spec: str, scheme: str | None, is_known: bool) -> Any:
         import av
 
         # "file:" keeps a local name with a colon in it from being taken for a protocol
         url = spec if scheme is not None else f"file:{spec}"
         timeout = None if scheme is None else (TIMEOUT_S, TIMEOUT_S)
+        options = _options(scheme) | ({"analyzeduration": "200000"} if is_known else {})
         try:
-            return av.open(url, options=_options(scheme), timeout=timeout, metadata_errors="replace")
+            return av.open(url, options=options, timeout=timeout, metadata_errors="replace")
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = _reason(error)
         # raised out here: FFmpeg's error holds the URL with its credentials and must not hang on as __context__
