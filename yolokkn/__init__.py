@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from yolokkn.runtime.model import Model
     from yolokkn.runtime.timing import LatencyLedger
     from yolokkn.runtime.track import predict, track
+    from yolokkn.runtime.track_streams import track_streams
     from yolokkn.types import Detections, Frame, Masks, Tracks
 
 _HOMES = {
@@ -22,6 +23,7 @@ _HOMES = {
     "LatencyLedger": "yolokkn.runtime.timing",
     "predict": "yolokkn.runtime.track",
     "track": "yolokkn.runtime.track",
+    "track_streams": "yolokkn.runtime.track_streams",
     "Detections": "yolokkn.types",
     "Frame": "yolokkn.types",
     "Masks": "yolokkn.types",
@@ -39,6 +41,7 @@ __all__ = [
     "load",
     "predict",
     "track",
+    "track_streams",
 ]
 
 

@@ -40,6 +40,7 @@ class Frame:
         timestamp_s: Time in the source, seconds from its start.
         captured_s: `time.monotonic()` when the frame was handed out by the decoder or camera.
         source: Where it came from: a path, URL or camera, without credentials.
+        connection: Which of a live stream's connections it came over, from 0.
     """
 
     image: np.ndarray
@@ -47,6 +48,7 @@ class Frame:
     timestamp_s: float
     captured_s: float
     source: str = ""
+    connection: int = 0
 
     def __post_init__(self) -> None:
         _check("Frame", "image", self.image, np.uint8, (None, None, 3))

@@ -245,7 +245,7 @@ void bind_tracking(py::module_& module) {
       .def("update", &update_, py::arg("boxes"), py::arg("scores"), py::arg("class_ids"),
            py::arg("timestamp_s") = py::none(), py::arg("camera") = py::none(), py::arg("embeddings") = py::none(),
            py::arg("with_classes") = false, py::arg("masks") = py::none())
-      .def("reset", &Tracker::reset, py::call_guard<py::gil_scoped_release>())
+      .def("reset", &Tracker::reset, py::arg("keep_ids") = false, py::call_guard<py::gil_scoped_release>())
       .def("tracks", &tracks_)
       .def("predict", &predict_, py::arg("timestamp_s") = py::none())
       .def("save", &save_)

@@ -89,7 +89,7 @@ class TableTracker : public Tracker {
   TrackTable<Motion> table_;
 
  private:
-  void do_reset() override { table_.clear(); }
+  void do_reset(bool keeps_ids) override { table_.clear(keeps_ids); }
   std::vector<LiveTrack> do_tracks() const override { return table_.live(); }
   std::vector<LiveTrack> do_predict(std::optional<double> timestamp_s) const override {
     return table_.predicted(timestamp_s);

@@ -118,10 +118,11 @@ class TrackTable {
       : motion_(motion), clock_(terms.frame_rate), policy_(terms.policy), max_age_(max_age) {}
 
   // Forgets everything.
-  void clear() {
+  void clear(bool keeps_ids) {
     tracks_.clear();
     clock_.restart();
-    updates_ = last_id_ = 0;
+    updates_ = 0;
+    if (!keeps_ids) last_id_ = 0;
   }
 
   double now() const noexcept { return clock_.now(); }

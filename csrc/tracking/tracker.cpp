@@ -46,9 +46,9 @@ void Tracker::load(std::span<const char> state) {
   do_load(body);
 }
 
-void Tracker::reset() {
+void Tracker::reset(bool keeps_ids) {
   const std::lock_guard lock(mutex_);
-  do_reset();
+  do_reset(keeps_ids);
 }
 
 std::vector<LiveTrack> Tracker::tracks() const {

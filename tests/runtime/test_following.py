@@ -128,7 +128,7 @@ def test_frames_that_wait_are_counted_where_the_run_is_left():
             given += 1
             if frame.index == 5:
                 break
-    source = pipeline._source
+    source = pipeline._lane.source
     assert given + pipeline.ledger.dropped["stopped"] == source.num_made and no_thread_is_left()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.clips import write_clip
+from yolokkn import tracking
 from yolokkn.errors import SourceError
 from yolokkn.runtime.pipeline import Pipeline, PipelineConfig
 from yolokkn.runtime.sources import ReconnectingSource, open_source, reconnecting
@@ -179,6 +180,37 @@ def test_pictures_that_change_are_not_frozen(monkeypatch):
     monkeypatch.setattr(reconnecting, "FROZEN_S", 0.1)
     source = over([Part(2000)], clock=itertools.count(0, 0.04).__next__)
     assert len(list(itertools.islice(source, 2000))) == 2000 and not source.health.causes
+
+
+def test_a_flood_is_opened_again_and_waited_for_longer_each_time():
+    """Ten times the frames that 30 a second would be, on a clock of the test's own."""
+    parts = [Part(100_000) for _ in range(4)]
+    source = over(parts, clock=itertools.count(0, 0.0005).__next__)  # the clock is read several times a frame
+    seen = []
+    while source.health.num_connections < 4:
+        next(source)
+        seen.append(source.health.num_connections)
+    assert source.health.causes == {"flooding": 3} and source.health.state == "live"
+    lengths = [seen.count(n) for n in (1, 2, 3)]
+    assert 1.8 < lengths[1] / lengths[0] < 2.2 and 1.8 < lengths[2] / lengths[1] < 2.2
+    source.close()
+
+
+@pytest.mark.parametrize("new_ids", [False, True])
+def test_ids_of_a_stream_that_was_opened_again(new_ids):
+    """Going on, a track that is still known keeps its id; anew, no id is given a second time."""
+
+    def see(image, gate):
+        box = np.array([[10, 10, 60, 60]], np.float32)
+        return Detections(box, np.full(1, 0.9, np.float32), np.zeros(1, np.int32))
+
+    parts = [Part(10, fails=False) for _ in range(3)]
+    config = PipelineConfig(num_workers=1)
+    with Pipeline(over(parts), see, tracker=tracking.create("sort"), config=config, new_ids=new_ids) as pipeline:
+        ids = [(frame.connection, int(tracks.track_ids[0])) for frame, tracks in itertools.islice(pipeline, 30)]
+    assert [connection for connection, _ in ids] == [0] * 10 + [1] * 10 + [2] * 10
+    given = [{track_id for connection, track_id in ids if connection == n} - {-1} for n in range(3)]
+    assert given == ([{1}, {2}, {3}] if new_ids else [{1}, {1}, {1}])
 
 
 def test_back_as_soon_as_the_server_is_whatever_the_backoff(body):

@@ -23,8 +23,10 @@ from yolokkn.runtime.sources import open_source
         ("a.txt", b"\n# nothing\n", "at least one image, got none"),
         ("a.txt", b"movie.mp4\n", "must list images"),
         ("a.txt", b"http://u:secret@host/a.jpg\n", "must list images"),
-        ("a.streams", b"rtsp://a/1\nrtsp://b/2\n", "must list one URL, got 2"),
-        ("a.streams", b"camera\n", "must list a URL"),
+        ("a.streams", b"rtsp://a/1\nrtsp://b/2\n", "lists 2 streams; several at once"),
+        ("a.streams", b"gopher://a/1\n", "scheme must be one of"),
+        ("a.streams", b"# none\n", "at least one stream, got none"),
+        ("a.streams", b"a=rtsp://a/1\na=rtsp://b/1\n", "must name each stream once, got 'a' again"),
     ],
 )
 def test_unreadable_files_are_one_clear_line(tmp_path, name, content, seen, capfd):

@@ -108,3 +108,22 @@ def test_a_rider_does_not_keep_a_bicycle_from_its_track():
         for _ in range(3):
             found = tracker.update(*scene).tolist()
         assert found == ids
+
+
+@pytest.mark.parametrize("is_reference", [False, True])
+@pytest.mark.parametrize("name", tracking.TRACKERS)
+def test_a_reset_that_keeps_ids_gives_none_twice(name, is_reference):
+    tracker = tracking.create(name)
+    if is_reference:
+        tracker = reference.TRACKERS[name](tracker.settings, tracker.frame_rate, tracker.class_policy)
+
+    def first_id():
+        for _ in range(6):
+            found = tracker.update(*detected(BOX, 0.9))
+        return found.tolist()
+
+    assert first_id() == [1]
+    tracker.reset(keep_ids=True)
+    assert first_id() == [2]
+    tracker.reset()
+    assert first_id() == [1]

@@ -9,12 +9,12 @@ import sys
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from yolokkn.cli.arguments import EXIT_INCOMPLETE, EXIT_OK, flag
+from yolokkn.cli.arguments import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, flag, milliseconds, positive
 from yolokkn.cli.model_options import add_model_options, load_model
 from yolokkn.cli.pace import choose_pace
 from yolokkn.cli.places import files_read
@@ -23,9 +23,10 @@ from yolokkn.errors import SourceWarning, printable
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.runtime.model import Model
-from yolokkn.runtime.pipeline import POLICIES, Pipeline, run_pipeline
+from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
 from yolokkn.runtime.sinks import VIDEO_SUFFIXES, Sink
 from yolokkn.runtime.sources import ReconnectingSource, Source, open_source
+from yolokkn.runtime.sources.spec import named_sources
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.runtime.track import configure, open_sinks
 from yolokkn.types import Detections, Tracks
@@ -36,13 +37,14 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
     parser.add_argument("source", nargs="?", metavar="SOURCE", help="the same as --source")
     group = parser.add_argument_group("source and results")
     group.add_argument(
-        "--source", dest="source_option", metavar="SOURCE",
-        help="a file, folder, 'glob*', .txt list of images, camera index, rtsp/http URL, or demo",
+        "--source", dest="source_option", action="append", metavar="SOURCE",
+        help="a file, folder, 'glob*', .txt list of images, camera index, rtsp/http URL, demo; several at once: given more than "
+        "once, or a .streams file with one a line (as door=rtsp://...)",
     )  # fmt: skip
     group.add_argument(
         "--save", action="append", nargs="?", const="true", default=[], metavar="URI",
         help="out.mp4 (.mkv .mov .avi .gif), out.jsonl, out.csv, mot:out.txt, coco:out.json, a folder/ or folder/*.png; "
-        "may be repeated; alone: a video or pictures and JSON lines into PROJECT/NAME",
+        "may be repeated; alone: a video or pictures and JSON lines into PROJECT/NAME; of several sources: {stream}.jsonl ...",
     )  # fmt: skip
     group.add_argument("--project", default=None, metavar="DIR", help="folder for --save without a URI (default runs)")
     group.add_argument(
@@ -68,34 +70,72 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
         "--reconnect", type=flag, nargs="?", const=True, default=None, metavar="BOOL",
         help="open a live stream again whenever it breaks off or freezes, until it is back (default: true, but for http and tcp)",
     )  # fmt: skip
-    group.add_argument("--policy", choices=POLICIES, help="every frame (files) or the latest one (live)")
+    group.add_argument(
+        "--policy", type=policy, metavar="every|latest|budget=MS",
+        help="every frame (default of files), the latest one (of live sources), or those that are not older than the budget when "
+        "their turn comes",
+    )  # fmt: skip
+    group.add_argument(
+        "--batch", type=positive, default=1, metavar="N",
+        help="of several sources: so many pictures run as one, where the model's batch is free (for GPUs; default 1)",
+    )  # fmt: skip
+    group.add_argument(
+        "--batch-wait",
+        type=milliseconds,
+        default=5.0,
+        metavar="5ms",
+        help="how long a picture waits for others (default 5ms)",
+    )
     add_model_options(parser, conf=conf)
 
 
+def policy(text: str) -> str:
+    """Read how frames are dropped: every, latest or budget=200ms."""
+    try:
+        PipelineConfig().with_policy(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("PipelineConfig: policy ")) from None
+    return text
+
+
+def are_several(specs: list[str]) -> bool:
+    """Tell whether these words mean more than one source: several, or a `.streams` file of several."""
+    return len(named_sources(specs)) > 1
+
+
 def run_frames(
-    args: argparse.Namespace, verb: str, make_tracker: Any = None, camera: CameraMotionEstimator | None = None
+    args: argparse.Namespace,
+    verb: str,
+    make_tracker: Any = None,
+    make_camera: Callable[[], CameraMotionEstimator | None] = lambda: None,
 ) -> int:
-    """Run a source through a model.
+    """Run a source, or several, through a model.
 
     Args:
         args: The parsed command line.
         verb: "track" or "predict".
         make_tracker: Called with the source's frame rate and how many frames apart detections are; gives the tracker.
-        camera: Measures the camera's motion for it.
+        make_camera: Makes what measures the camera's motion for it.
     """
     if args.source_option and args.source:
         raise ValueError(f"unexpected argument {args.source!r} beside --source (options begin with -- or hold =)")
-    spec = args.source_option or args.source
+    specs = args.source_option or [args.source]
     if len(set(args.save)) < len(args.save):
         raise ValueError("--save must name each result once")
-    if not spec:
+    if not all(specs):
         raise ValueError("--source must be given: a file, folder, camera or URL")
+    if are_several(specs):
+        from yolokkn.cli.streams import run_streams
+
+        return run_streams(args, specs, verb, make_tracker, make_camera)
+    if args.batch > 1:
+        raise ValueError("--batch takes several sources")
     ledger = LatencyLedger()
     counts = Summary()
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", SourceWarning)  # printed as one line each at the end
-        source = stack.enter_context(open_source(spec, reconnect=args.reconnect))
+        source = stack.enter_context(open_source(specs[0], reconnect=args.reconnect))
         if isinstance(source, ReconnectingSource):
             source.tell(lambda line: print(printable(f"yolokkn {verb}: {line}"), file=sys.stderr))
         if source.kind == "images":
@@ -107,11 +147,12 @@ def run_frames(
         if args.stats:
             refuse_existing(Path(args.stats), args.overwrite, [*source.paths, *reads])
         sinks = open_sinks(stack, uris, source, model, overwrite=args.overwrite, reads=reads)
+        failures = SinkFailures(verb, 0 if args.show else len(sinks))
         tracker = make_tracker(source.frame_rate, pace.detect_every) if make_tracker else None
         pipeline = stack.enter_context(
             run_pipeline(
-                source, model, tracker=tracker, camera=camera, cadence=pace.cadence, sinks=sinks, config=config,
-                ledger=ledger,
+                source, model, tracker=tracker, camera=make_camera(), cadence=pace.cadence, sinks=sinks, config=config,
+                ledger=ledger, new_ids=getattr(args, "new_ids", False), on_sink_error=failures.add if source.is_live else None,
             )
         )  # fmt: skip
         try:
@@ -119,6 +160,8 @@ def run_frames(
                 for frame, result in pipeline:
                     counts.add(result)
                     advance()
+                    if failures.are_all:
+                        break
                     if args.show and not show(frame, result):
                         break
         finally:
@@ -134,6 +177,8 @@ def run_frames(
     if interrupts:
         print(f"yolokkn {verb}: stopped", file=sys.stderr)
         return 128 + interrupts[0]
+    if failures.count:
+        return EXIT_FAILED
     for warning in source.warnings:
         print(f"yolokkn {verb}: warning: {warning}", file=sys.stderr)
     return EXIT_INCOMPLETE if source.truncated or source.num_skipped else EXIT_OK
@@ -156,6 +201,30 @@ def saved(sinks: list[Sink], uris: list[str]) -> list[str]:
         else:
             lines.append(uri)
     return lines
+
+
+class SinkFailures:
+    """Says which results of a live source cannot be written any more; the others go on, and what is written is valid.
+
+    Args:
+        verb: That runs.
+        num_sinks: How many there are; 0: the run is worth going on without any.
+    """
+
+    def __init__(self, verb: str, num_sinks: int) -> None:
+        self._verb, self._num_sinks = verb, num_sinks
+        self.count = 0
+
+    def add(self, _sink: object, error: Exception) -> None:
+        """Take note of a failure."""
+        self.count += 1
+        ending = "nothing is left to write" if self.are_all else "goes on without it"
+        print(printable(f"yolokkn {self._verb}: error: {error}; {ending}"), file=sys.stderr)
+
+    @property
+    def are_all(self) -> bool:
+        """No sink is left that has not failed."""
+        return 0 < self._num_sinks <= self.count
 
 
 class Summary:
@@ -229,7 +298,7 @@ def free_folder(folder: Path, overwrite: bool) -> Path:
 
 
 @contextmanager
-def stop_at_interrupt(pipeline: Pipeline) -> Iterator[list[int]]:
+def stop_at_interrupt(pipeline: Any) -> Iterator[list[int]]:
     """Let the first Ctrl-C (or SIGTERM) end the run between two frames: every output holds the same ones. A second breaks off.
 
     Yields:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from yolokkn import tracking
-from yolokkn.cli.arguments import EXIT_CODES, Parser, run_verb
+from yolokkn.cli.arguments import EXIT_CODES, Parser, flag, run_verb
 from yolokkn.cli.frames import add_frame_options, run_frames
 from yolokkn.cli.pace import add_pace_options, check_pace
 from yolokkn.cli.track_detections import DETECTION_OPTIONS, add_detection_options, refuse_unused, run_detections
@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   yolokkn track --source demo --save out.mp4 --save out.jsonl
   yolokkn track model=yolov8n.onnx source=0 show=true tracker=bytetrack track_buffer=60
   yolokkn track --source rtsp://camera/door --realtime
+  yolokkn track --source cameras.streams --save 'results/{stream}.jsonl'
   yolokkn track --detections det.txt --tracker sort --save mot:out.txt
   yolokkn track --detections MOT17/train --tracker botsort --save mot:results/
 
@@ -45,6 +46,10 @@ def main(argv: Sequence[str]) -> int:
         help="of a source, or of --detections, that does not tell its own (default 30); to one that does: what the tracker's "
         "settings count in (default: the source's rate, but at least 10)",
     )
+    group.add_argument(
+        "--new-ids", type=flag, nargs="?", const=True, default=False, metavar="BOOL",
+        help="a live stream that was opened again begins with new ids (default: tracks go on if they are still known)",
+    )  # fmt: skip
     group.add_argument(
         "--gmc-method",
         choices=("auto", "none", *METHODS),
@@ -79,4 +84,6 @@ def run(args: argparse.Namespace, parser: Parser) -> int:
     if args.detections:
         refuse_unused(args, parser, settings())
         return run_detections(args, asked)
-    return run_frames(args, "track", make_tracker, CameraMotionEstimator.for_tracker(args.tracker, args.gmc_method))
+    return run_frames(
+        args, "track", make_tracker, lambda: CameraMotionEstimator.for_tracker(args.tracker, args.gmc_method)
+    )

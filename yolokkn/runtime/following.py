@@ -54,6 +54,7 @@ class Follower:
         has_times: The frames' times are real; else the tracker is told none, unless frames are skipped.
         carries: There are frames that the network does not see.
         interpolate: Wait, as above.
+        new_ids: A stream that was opened again begins with a tracker that knows nothing of before, and with new ids.
 
     Raises:
         TypeError: Frames are to be carried, and the tracker has no `predict`.
@@ -67,6 +68,7 @@ class Follower:
         has_times: bool = True,
         carries: bool = False,
         interpolate: bool = False,
+        new_ids: bool = False,
     ) -> None:
         if carries and not (hasattr(tracker, "predict") and hasattr(tracker, "tracks")):
             raise TypeError(
@@ -76,12 +78,17 @@ class Follower:
         self._camera = camera
         self._has_times = has_times or carries
         self._carries, self._interpolate = carries, interpolate
+        self._new_ids, self._connection = new_ids, 0
         self._held: list[FrameResult] = []
         self._last: _Sighting | None = None
 
     def push(self, given: FrameResult) -> list[FrameResult]:
         """Take the next frame; returns those, in order, whose tracks are known now."""
         started = time.perf_counter()
+        if self._new_ids and given.frame.connection != self._connection:
+            self._tracker.reset(keep_ids=True)
+            self._last = None
+        self._connection = given.frame.connection
         if not given.is_seen:
             given.result = self._expected(given.frame)
             self._held.append(given)

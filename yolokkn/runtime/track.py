@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -55,7 +55,8 @@ def track(
         gmc_method: How the camera's motion is measured, for a camera that moves: "sparseOptFlow", "orb", "ecc" or "none";
             "auto": the first for BoT-SORT, none for others.
         save: Where results go: "out.mp4", "out.jsonl", "mot:out.txt" ...
-        policy: "every" frame or the "latest"; by default what the kind of source wants.
+        policy: "every" frame, the "latest" one, or "budget=MS": every frame that is not older than so many milliseconds when
+            its turn comes; by default what the kind of source wants (files: every, live: latest).
         detect_every: Of so many frames (up to 8) the network sees one; the tracker carries the others (`tracks.carried`):
             on the way between the detections around them, or, from a live source, as it expects them to move. "auto": as few
             as `budget_ms` allows, and as the tracker's expectations are worth.
@@ -119,6 +120,29 @@ def _run(
 ) -> Iterator[tuple[Frame, Detections]]:
     """Check the arguments now, open the source at the first `next`."""
     make_cadence(*pace[:2], None)
+    PipelineConfig().with_policy(policy)
+    model, tracker, settings, camera = prepare(model, tracker, options, gmc_method)
+    uris = [save] if isinstance(save, (str, Path)) else list(save)
+    return _frames(source, model, tracker, settings, camera(), uris, policy, ledger, pace)
+
+
+def prepare(
+    model: Any, tracker: Any, options: dict[str, Any], gmc_method: str
+) -> tuple[Model, Any, dict[str, Any], Callable[[], CameraMotionEstimator | None]]:
+    """Read what may be said of a model and a tracker.
+
+    Args:
+        model: A loaded model, or what `yolokkn.load` takes.
+        tracker: A name, a file, a tracker, or None.
+        options: Settings of the tracker, and options of `yolokkn.load` or thresholds; the former are taken out.
+        gmc_method: As `track` takes it.
+
+    Returns:
+        The model, the tracker's name or itself, its settings where it is a name, and what makes its camera's motion estimator.
+
+    Raises:
+        TypeError: An option does not belong there.
+    """
     settings = {name: options.pop(name) for name in tracker_settings() & set(options)}
     if isinstance(tracker, str) and tracking.is_tracker_file(tracker):
         file = tracking.read_tracker_file(tracker)
@@ -131,12 +155,8 @@ def _run(
     model = _with_options(model, options) if isinstance(model, Model) else load(model, **options)
     if isinstance(tracker, str):
         tracking.create(tracker, **settings)
-    if policy is not None:
-        PipelineConfig(policy=policy)
     name = tracker if isinstance(tracker, str) else getattr(tracker, "name", "")
-    camera = CameraMotionEstimator.for_tracker(name, gmc_method)
-    uris = [save] if isinstance(save, (str, Path)) else list(save)
-    return _frames(source, model, tracker, settings, camera, uris, policy, ledger, pace)
+    return model, tracker, settings, lambda: CameraMotionEstimator.for_tracker(name, gmc_method)
 
 
 def _frames(
@@ -251,7 +271,4 @@ def _with_options(model: Model, options: dict[str, Any]) -> Model:
 
 def configure(is_live: bool, policy: str | None, threads: int | None) -> PipelineConfig:
     """Return the pipeline's configuration for a source, with the caller's policy where one is given."""
-    config = PipelineConfig.for_source(is_live, threads)
-    if policy is None or policy == config.policy:
-        return config
-    return PipelineConfig(policy, config.num_requests, config.num_workers, config.capacity)
+    return PipelineConfig.for_source(is_live, threads).with_policy(policy)

@@ -177,9 +177,13 @@ class Tracker:
         """
         return LiveTracks(*self._native.predict(timestamp_s))
 
-    def reset(self) -> None:
-        """Forget everything: the next update is the first, ids start at 1 again."""
-        self._native.reset()
+    def reset(self, *, keep_ids: bool = False) -> None:
+        """Forget everything: the next update is the first.
+
+        Args:
+            keep_ids: No id is given a second time; otherwise they start at 1 again.
+        """
+        self._native.reset(keep_ids)
         self._class_ids = np.zeros(0, np.int32)
 
     def to_bytes(self) -> bytes:

@@ -116,7 +116,8 @@ class Tracker {
   Tracker& operator=(const Tracker&) = delete;
 
   void update(const FrameView& frame, const FrameResult& result);
-  void reset();
+  // Forgets all tracks; `keeps_ids`: no id is given a second time.
+  void reset(bool keeps_ids = false);
   // All that the next updates depend on; `load` takes it back (ArchiveError where it is damaged: nothing has changed).
   std::string save();
   void load(std::span<const char> state);
@@ -130,7 +131,7 @@ class Tracker {
 
  private:
   virtual void do_update(const FrameView& frame, const FrameResult& result) = 0;
-  virtual void do_reset() = 0;
+  virtual void do_reset(bool keeps_ids) = 0;
   virtual std::string do_save() = 0;
   virtual void do_load(std::span<const char> state) = 0;
   virtual std::vector<LiveTrack> do_tracks() const = 0;

@@ -1,27 +1,25 @@
-"""A stream that is opened again whenever it breaks off, falls silent or freezes; it never gives up."""
+"""A stream that is opened again whenever it breaks off, falls silent, freezes or floods; it never gives up."""
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from yolokkn.errors import SourceError
 from yolokkn.runtime.sources.backoff import Backoff
 from yolokkn.runtime.sources.base import DEFAULT_FRAME_RATE, Source
+from yolokkn.runtime.sources.listening import wait_before_retry
 from yolokkn.types import Frame
 
 FROZEN_S = 10.0  # of one and the same picture; doubled each time that a new connection did not help
 MOST_FROZEN_S = 600.0
-_PROBE_S = 1.0
-_PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
+FLOOD_S, FLOOD_FACTOR = 10.0, 5.0  # so long more than so many times the frames that the stream claims; doubled likewise
 _SAMPLED = 16  # every so many pixels, for telling one picture from the next
 
 
@@ -32,7 +30,7 @@ class SourceHealth:
     Attributes:
         state: "live", "reconnecting" or "ended".
         num_connections: How often it was opened.
-        causes: Why it was opened again, and how often: "broke off", "frozen".
+        causes: Why it was opened again, and how often: "broke off", "frozen", "flooding".
         reason: What was wrong last; empty where nothing was.
         age_s: Since the last frame, seconds; None before the first one.
     """
@@ -86,7 +84,7 @@ class ReconnectingSource(Source):
         self._last_frame_s: float | None = None
         self._started_s: float | None = None
         self._last_timestamp_s = -1.0 / (self.frame_rate or DEFAULT_FRAME_RATE)
-        self._frozen = _Frozen(clock)
+        self._frozen, self._flood = _Frozen(clock), _Flood(clock)
 
     @property
     def health(self) -> SourceHealth:
@@ -117,21 +115,25 @@ class ReconnectingSource(Source):
     def _frames(self) -> Iterator[Frame]:
         index = skipped = 0
         while self._part is not None:
-            part, offset_s, cause = self._part, None, ""
+            part, offset_s, cause, reason = self._part, None, "", ""
             try:
                 for frame in part:
                     offset_s = self._offset_of(frame) if offset_s is None else offset_s
                     self.num_skipped = skipped + part.num_skipped
                     self._last_frame_s = self._clock()
                     self._backoff.reset()
-                    yield replace(frame, index=index, timestamp_s=self._risen(frame.timestamp_s + offset_s))
+                    time_s = self._risen(frame.timestamp_s + offset_s)
+                    yield replace(frame, index=index, timestamp_s=time_s, connection=self._num_connections - 1)
                     index += 1
                     if self._frozen.since(frame.image):
-                        cause = "frozen"
+                        cause, reason = "frozen", f"the same picture for {self._frozen.lasted_s:g} s"
+                        break
+                    if self._flood.since(self.frame_rate):
+                        cause = "flooding"
+                        reason = f"more than {self._flood.limit:g} frames/s for {self._flood.lasted_s:g} s"
                         break
                     if self._stop.is_set():
                         return
-                reason = cause and f"the same picture for {self._frozen.patience_s:g} s"
                 reason = reason or (part.warnings[-1].split("; ")[-1] if part.warnings else "it ended")
             except SourceError as error:
                 reason = str(error).rpartition(": ")[2]
@@ -159,7 +161,7 @@ class ReconnectingSource(Source):
         self._tell_of(f"{reason}; connecting again")
         broken.close()
         began_s = self._clock()
-        while not self._waited(self._backoff.next()):
+        while not wait_before_retry(self._url, self._backoff.next(), self._stop, self._clock):
             try:
                 part = self._open_part()
             except SourceError as error:
@@ -170,35 +172,10 @@ class ReconnectingSource(Source):
                 break
             self._state, self._num_connections = "live", self._num_connections + 1
             self._frozen.began()
+            self._flood.began()
             self._tell_of(f"is back after {self._clock() - began_s:.1f} s")
             return part
         return None
-
-    def _waited(self, seconds: float) -> bool:
-        """Wait, less where something begins to listen at the address; returns whether it was stopped."""
-        until_s = self._clock() + seconds
-        was_deaf = seconds > _PROBE_S and not self._listens()
-        while (rest_s := until_s - self._clock()) > 0:
-            if self._stop.wait(min(rest_s, _PROBE_S)):
-                return True
-            if was_deaf and self._listens():
-                break
-        return self._stop.is_set()
-
-    def _listens(self) -> bool:
-        """Tell whether something takes a TCP connection at the address; True where that cannot be asked."""
-        parts = urlsplit(self._url)
-        try:
-            port = parts.port or _PORTS.get(parts.scheme.lower())
-        except ValueError:
-            return True
-        if parts.scheme.lower() in ("udp", "srt") or port is None or not parts.hostname:
-            return True
-        try:
-            socket.create_connection((parts.hostname, port), timeout=_PROBE_S).close()
-            return True
-        except OSError:
-            return False
 
     def _tell_of(self, text: str) -> None:
         if self._say is not None and not self._stop.is_set():
@@ -210,7 +187,7 @@ class _Frozen:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.patience_s = FROZEN_S
+        self.patience_s = self.lasted_s = FROZEN_S
         self._last: int | None = None
         self._since_s = 0.0
 
@@ -229,6 +206,33 @@ class _Frozen:
             return False
         if now - self._since_s < self.patience_s:
             return False
-        self.patience_s = min(2 * self.patience_s, MOST_FROZEN_S)
+        self.lasted_s, self.patience_s = self.patience_s, min(2 * self.patience_s, MOST_FROZEN_S)
         self._since_s = now
         return True
+
+
+class _Flood:
+    """Tells when far more frames come for a while than the stream claims to have."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.patience_s = self.lasted_s = FLOOD_S
+        self.limit = 0.0  # frames a second
+        self.began()
+
+    def began(self) -> None:
+        """Take note of a new connection."""
+        self._since_s, self._count = self._clock(), 0
+
+    def since(self, frame_rate: float | None) -> bool:
+        """Count a frame; returns whether the patience is at its end, which then doubles."""
+        self._count += 1
+        passed_s = self._clock() - self._since_s
+        if passed_s < self.patience_s:
+            return False
+        self.limit = FLOOD_FACTOR * max(frame_rate or 0.0, DEFAULT_FRAME_RATE)
+        floods = self._count > self.limit * passed_s
+        self.lasted_s = self.patience_s
+        self.patience_s = min(2 * self.patience_s, MOST_FROZEN_S) if floods else FLOOD_S
+        self.began()
+        return floods

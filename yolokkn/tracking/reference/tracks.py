@@ -177,14 +177,15 @@ class TableTracker:
     def __init__(self, settings: Any, frame_rate: float, class_policy: ClassPolicy, max_age: float) -> None:
         self.settings, self.frame_rate, self.class_policy = settings, frame_rate, class_policy
         self.max_age = max_age
+        self.last_id = 0
         self.reset()
 
-    def reset(self) -> None:
-        """Forget everything."""
+    def reset(self, *, keep_ids: bool = False) -> None:
+        """Forget everything; with `keep_ids` all but which ids were given."""
         self.clock = Clock(self.frame_rate)
         self.tracks: list[Track] = []
         self.updates = 0
-        self.last_id = 0
+        self.last_id = self.last_id if keep_ids else 0
 
     def update(
         self,

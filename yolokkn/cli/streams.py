@@ -1,0 +1,228 @@
+"""Several sources at once: `--source` more than once, or a `.streams` file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from yolokkn.cli.arguments import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
+from yolokkn.cli.frames import Summary, free_folder, open_model, stop_at_interrupt
+from yolokkn.cli.places import files_read
+from yolokkn.errors import SourceError, SourceWarning, printable
+from yolokkn.files import refuse_existing, write_atomically
+from yolokkn.runtime.model import Model
+from yolokkn.runtime.realtime import expected_interval
+from yolokkn.runtime.sources import Source
+from yolokkn.runtime.sources.spec import named_sources
+from yolokkn.runtime.streams import (
+    Stream,
+    StreamParts,
+    StreamResult,
+    Streams,
+    StreamStatus,
+    streams_config,
+)
+from yolokkn.runtime.track import make_cadence, open_sinks
+from yolokkn.runtime.track_streams import PLACE
+
+_WATCHED_S = 1.0  # how often a `.streams` file is looked at
+
+
+def run_streams(
+    args: argparse.Namespace,
+    specs: list[str],
+    verb: str,
+    make_tracker: Any = None,
+    make_camera: Callable[[], Any] = lambda: None,
+) -> int:
+    """Run several sources through one model.
+
+    Args:
+        args: The parsed command line.
+        specs: The sources; of a `.streams` file what it lists, also what is added to it while the others run.
+        verb: "track" or "predict".
+        make_tracker: Called with a source's frame rate and how many frames apart detections are; gives its tracker.
+        make_camera: Makes what measures a camera's motion for it.
+    """
+    _check(args)
+    listed = named_sources(specs)
+    uris = _uris(args, verb)
+    reads = files_read(args)
+    if args.stats:
+        refuse_existing(Path(args.stats), args.overwrite, reads)
+    config = streams_config(len(listed), args.threads)
+    model = open_model(args, config.num_requests)
+    counts: dict[str, Summary] = {}
+    lock = threading.Lock()
+
+    def say(line: str) -> None:
+        with lock:
+            print(printable(f"yolokkn {verb}: {line}"), file=sys.stderr, flush=True)
+
+    def equip(stack: ExitStack, name: str, source: Source) -> StreamParts:
+        counts[name] = Summary()
+        asked, gated = getattr(args, "detect_every", None) or 1, getattr(args, "motion_gate", False)
+        cadence = make_cadence(asked, getattr(args, "budget", None), source.frame_rate, motion_gate=gated)
+        interval = expected_interval(cadence, model, streams.config, source.hw)
+        own = [uri.replace(PLACE, name) for uri in uris]
+        for uri in own:
+            Path(uri.partition(":")[2] or uri).parent.mkdir(parents=True, exist_ok=True)
+        sinks = open_sinks(stack, own, source, model, overwrite=args.overwrite, reads=reads)
+        tracker = make_tracker(source.frame_rate, interval) if make_tracker else None
+        return StreamParts(tracker, make_camera(), cadence, sinks)
+
+    def took(one: StreamResult) -> None:
+        counts[one.stream].add(one.result)
+
+    with warnings.catch_warnings(), Streams(
+        model, equip, config=config, policy=args.policy, reconnect=args.reconnect,
+        new_ids=getattr(args, "new_ids", False), batch=args.batch, batch_wait_ms=args.batch_wait, on_result=took, say=say,
+    ) as streams:  # fmt: skip
+        warnings.simplefilter("ignore", SourceWarning)  # printed as one line each at the end
+        list_of = _StreamsList(streams, specs, say)
+        with stop_at_interrupt(streams) as interrupts:
+            list_of.begin(listed)
+            while not streams.wait(_WATCHED_S):
+                list_of.look()
+        streams.close()
+        ended = {**list_of.removed, **streams.streams}
+    return _told(args, verb, ended, counts, model, interrupts)
+
+
+class _StreamsList:
+    """What runs follows what a `.streams` file lists."""
+
+    def __init__(self, streams: Streams, specs: list[str], say: Callable[[str], None]) -> None:
+        self._streams, self._specs, self._say = streams, specs, say
+        self._seen = self._stamp()
+        self._running: dict[tuple[str | None, Any], str] = {}
+        self.removed: dict[str, Stream] = {}
+
+    def begin(self, listed: list[tuple[str | None, Any]]) -> None:
+        """Start what is listed."""
+        for key in listed:
+            self._running[key] = self._streams.add(key[1], key[0]).name
+
+    def look(self) -> None:
+        """Start what was added to the file since, and stop what was taken out."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            listed = named_sources(self._specs)
+        except SourceError as error:
+            self._say(f"{error}; goes on as before")
+            return
+        for key, name in list(self._running.items()):
+            if key not in listed:
+                stream = self._streams.streams[name]
+                self._streams.remove(name)
+                self.removed[name] = stream
+                del self._running[key]
+                self._say(f"{name}: removed")
+        for key in listed:
+            if key not in self._running:
+                try:
+                    self._running[key] = self._streams.add(key[1], key[0]).name
+                except ValueError as error:
+                    self._say(f"{error}; left out")
+                    continue
+                self._say(f"{self._running[key]}: added")
+
+    def _stamp(self) -> list[tuple[int, int]]:
+        stamps = []
+        for spec in self._specs:
+            if spec.lower().endswith(".streams"):
+                try:
+                    about = Path(spec).stat()
+                except OSError:
+                    stamps.append((0, 0))
+                else:
+                    stamps.append((about.st_mtime_ns, about.st_size))
+        return stamps
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("show", "realtime"):
+        if getattr(args, name, False):
+            raise ValueError(f"--{name} takes one source")
+
+
+def _uris(args: argparse.Namespace, verb: str) -> list[str]:
+    """Resolve --save: a place for each stream, named by {stream}."""
+    uris: list[str] = []
+    for uri in args.save:
+        if uri.lower() in ("false", "no", "0"):
+            continue
+        if uri.lower() in ("true", "yes", "1"):
+            folder = free_folder(Path(args.project or "runs") / (args.name or verb), args.overwrite)
+            uris += [f"{folder}/{PLACE}.mp4", f"{folder}/{PLACE}.jsonl"]
+        elif PLACE not in uri:
+            raise ValueError(
+                f"--save must hold {PLACE} where there are several sources, as results/{PLACE}.jsonl, got {uri}"
+            )
+        else:
+            uris.append(uri)
+    return uris
+
+
+def _told(
+    args: argparse.Namespace,
+    verb: str,
+    streams: dict[str, Stream],
+    counts: dict[str, Summary],
+    model: Model,
+    interrupts: list[int],
+) -> int:
+    statuses = [stream.status() for stream in streams.values()]
+    if args.stats:
+        ledgers = {name: stream.ledger.to_dict() | _health(stream.status()) for name, stream in streams.items()}
+        write_atomically(Path(args.stats), json.dumps({"streams": ledgers}, indent=2) + "\n")
+    if not args.quiet:
+        for name, summary in counts.items():
+            print(f"{name}: {summary.text(model, [])}")
+        print(table(statuses))
+    if interrupts:
+        print(f"yolokkn {verb}: stopped", file=sys.stderr)
+        return 128 + interrupts[0]
+    is_incomplete = False
+    for stream in streams.values():
+        for warning in stream.source.warnings if stream.source is not None else ():
+            print(f"yolokkn {verb}: warning: {warning}", file=sys.stderr)
+        is_incomplete |= stream.source is not None and (stream.source.truncated or stream.source.num_skipped > 0)
+    if any(status.state == "failed" or status.failed_sinks for status in statuses):
+        return EXIT_FAILED
+    return EXIT_INCOMPLETE if is_incomplete else EXIT_OK
+
+
+def _health(status: StreamStatus) -> dict[str, Any]:
+    return {
+        "source": status.source,
+        "state": status.state,
+        "reason": status.reason,
+        "num_connections": status.num_connections,
+        "causes": status.causes,
+        "failed_sinks": list(status.failed_sinks),
+    }
+
+
+def table(statuses: list[StreamStatus]) -> str:
+    """Return a table with a line for each stream."""
+    width = max([len("stream"), *(len(status.name) for status in statuses)])
+    lines = [f"{'stream':<{width}}  {'state':<12} {'frames':>8} {'age p99':>9}  dropped"]
+    for status in statuses:
+        dropped = ", ".join(f"{count} {cause}" for cause, count in status.dropped.items()) or "none"
+        again = ", ".join(f"{cause} {count} times" for cause, count in status.causes.items())
+        lines.append(
+            f"{status.name:<{width}}  {status.state:<12} {status.num_frames:>8} {status.age_p99_ms:>6.1f} ms  {dropped}"
+            + (f"; {again}, connected {status.num_connections} times" if again else "")
+        )
+    return "\n".join(lines)
