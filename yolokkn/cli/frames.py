@@ -43,7 +43,8 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
     )  # fmt: skip
     group.add_argument(
         "--save", action="append", nargs="?", const="true", default=[], metavar="URI",
-        help="out.mp4 (.mkv .mov .avi .gif), out.jsonl, out.csv, mot:out.txt, coco:out.json, a folder/ or folder/*.png; "
+        help="out.mp4 (.mkv .mov .avi .gif), out.jsonl, out.csv, mot:out.txt, coco:out.json, record:folder (video in "
+        "segments: record:clips,segment=10m,keep=20G,min-free=500M,drawn=false), a folder/ or folder/*.png; "
         "may be repeated; alone: a video or pictures and JSON lines into PROJECT/NAME; of several sources: {stream}.jsonl ...",
     )  # fmt: skip
     group.add_argument("--project", default=None, metavar="DIR", help="folder for --save without a URI (default runs)")

@@ -29,7 +29,7 @@ from yolokkn.runtime.streams import (
     StreamStatus,
     streams_config,
 )
-from yolokkn.runtime.track import make_cadence, open_sinks
+from yolokkn.runtime.track import make_cadence, open_sinks, place_of
 from yolokkn.runtime.track_streams import PLACE
 
 _WATCHED_S = 1.0  # how often a `.streams` file is looked at
@@ -73,7 +73,7 @@ def run_streams(
         interval = expected_interval(cadence, model, streams.config, source.hw)
         own = [uri.replace(PLACE, name) for uri in uris]
         for uri in own:
-            Path(uri.partition(":")[2] or uri).parent.mkdir(parents=True, exist_ok=True)
+            place_of(uri).parent.mkdir(parents=True, exist_ok=True)
         sinks = open_sinks(stack, own, source, model, overwrite=args.overwrite, reads=reads)
         tracker = make_tracker(source.frame_rate, interval) if make_tracker else None
         return StreamParts(tracker, make_camera(), cadence, sinks)

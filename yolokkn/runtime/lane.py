@@ -19,6 +19,7 @@ from yolokkn.types import Detections, Frame
 
 POLICIES = ("every", "latest", "budget")
 DEFAULT_BUDGET_MS = 200.0
+_LATE_MS = 20.0  # a frame of this age is not worth it where there is a newer one
 _NETWORK_STAGES = ("preprocess", "inference", "postprocess")
 
 
@@ -79,7 +80,7 @@ class PipelineConfig:
         """
         threads = threads or available_cores()
         if is_live:
-            return cls(policy="latest", num_requests=1, num_workers=2, capacity=1)
+            return cls(policy="latest", num_requests=1, num_workers=2, capacity=4)
         num_requests = min(threads, 4)
         return cls(num_requests=num_requests, num_workers=num_requests + (num_requests == 1))
 
@@ -252,12 +253,17 @@ class Lane:
         self._changed.notify_all()
 
     def _drop_aged(self) -> None:
-        if self.config.policy != "budget":
+        """Drop frames that are over their budget, or that a newer one makes late; what came in a burst just now is not late."""
+        config = self.config
+        if config.policy == "every":
             return
-        oldest_s = time.monotonic() - self.config.budget_ms / 1e3
-        while self._pending and self._pending[0][0].captured_s < oldest_s:
+        age_ms, fewest, cause = (
+            (config.budget_ms, 0, "over budget") if config.policy == "budget" else (_LATE_MS, 1, "late")
+        )
+        oldest_s = time.monotonic() - age_ms / 1e3
+        while len(self._pending) > fewest and self._pending[0][0].captured_s < oldest_s:
             self._pending.popleft()
-            self.ledger.add_dropped("over budget")
+            self.ledger.add_dropped(cause)
             self._changed.notify_all()
 
     def _read(self) -> None:

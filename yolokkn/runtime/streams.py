@@ -176,7 +176,7 @@ class Streams:
 
     def config_for(self, is_live: bool) -> PipelineConfig:
         """Return how frames of a source are taken."""
-        config = replace(self.config, policy="latest", capacity=1) if is_live else self.config
+        config = replace(self.config, policy="latest", capacity=4) if is_live else self.config
         return config.with_policy(self._policy)
 
     def say(self, line: str) -> None:

@@ -243,9 +243,22 @@ def open_sinks(
     return sinks
 
 
+def place_of(uri: str | Path) -> Path:
+    """Return the file or folder that a place for results names.
+
+    Example:
+        >>> str(place_of("mot:out.txt")), str(place_of("record:clips/a,segment=60s"))
+        ('out.txt', 'clips/a')
+    """
+    text = str(uri)
+    if text.startswith("record:"):
+        return Path(text.removeprefix("record:").partition(",")[0])
+    return Path(text.removeprefix("mot:").removeprefix("coco:"))
+
+
 def refuse_own_source(uri: str | Path, source: Source, reads: Sequence[str | Path] = ()) -> None:
     """Raise SinkError where results would replace the pictures or the video that they come from, or another file that is read."""
-    path = Path(str(uri).removeprefix("mot:").removeprefix("coco:"))
+    path = place_of(uri)
     target = path.parent if "*" in path.name else path
     if target.is_dir():
         is_own = source.kind == "images" and any(target.samefile(p) for p in {Path(p).parent for p in source.paths})

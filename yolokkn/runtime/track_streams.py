@@ -86,7 +86,8 @@ def track_streams(
         if name is not None:
             rate = tracking.nominal_frame_rate(source.frame_rate, interval)
             made = tracking.create(name, frame_rate=rate, **settings)
-        sinks = open_sinks(stack, [str(uri).replace(PLACE, stream) for uri in uris], source, loaded)
+        own = [str(uri).replace(PLACE, stream) for uri in uris]
+        sinks = open_sinks(stack, own, source, loaded)
         return StreamParts(made, camera() if made is not None else None, cadence, sinks)
 
     streams = Streams(

@@ -11,13 +11,14 @@ from yolokkn.runtime.sinks.base import Sink
 from yolokkn.runtime.sinks.coco import CocoSink
 from yolokkn.runtime.sinks.gif import GifSink
 from yolokkn.runtime.sinks.pictures import ImagesSink, OneImageSink
+from yolokkn.runtime.sinks.record import Recording, RecordSink
 from yolokkn.runtime.sinks.text import CsvSink, JsonlSink, MotSink
 from yolokkn.runtime.sinks.video import VIDEO_SUFFIXES, VideoSink
 from yolokkn.runtime.uri import scheme_of, without_credentials
 
 _LEGAL = (
-    "out.mp4, .mkv, .mov, .avi, .gif, .jsonl, .csv, mot:out.txt, coco:out.json, folder/, folder/*.jpg, folder/*.png, "
-    "or out.jpg, out.png for one picture"
+    "out.mp4, .mkv, .mov, .avi, .gif, .jsonl, .csv, mot:out.txt, coco:out.json, record:folder, folder/, folder/*.jpg, "
+    "folder/*.png, or out.jpg, out.png for one picture"
 )
 
 
@@ -38,7 +39,9 @@ def open_sink(
             - `folder/`, `folder/*.jpg`, `folder/*.png`: annotated images; `out.jpg`, `out.png`: one of them;
             - `out.jsonl`, `out.csv`: results as lines;
             - `mot:out.txt`: MOTChallenge rows of confirmed tracks;
-            - `coco:out.json`: COCO results.
+            - `coco:out.json`: COCO results;
+            - `record:folder`, `record:folder,segment=10m,min-free=500M,keep=20G,format=mkv,drawn=false`: video in segments, for
+              streams without an end; see `yolokkn.runtime.sinks.record`.
         frame_rate: Of the source, as `Source.frame_rate`; for videos.
         overwrite: Replace files that are there; otherwise they are an error.
         style: How results are drawn, for videos and images.
@@ -69,6 +72,8 @@ def open_sink(
         return MotSink(_named(text[4:], text), overwrite=overwrite)
     if text.startswith("coco:"):
         return CocoSink(_named(text[5:], text), overwrite=overwrite, category_ids=category_ids)
+    if text.startswith("record:"):
+        return RecordSink(Recording.read(text[7:]), frame_rate=frame_rate, style=style)
     return _by_suffix(text, frame_rate, overwrite, style)
 
 

@@ -66,7 +66,7 @@ class VideoSink(PictureSink):
         self._rate = usable_rate(frame_rate) or DEFAULT_FRAME_RATE
         self._overwrite = overwrite
         self._encoder = pick_encoder()
-        self._file: _VideoFile | None = None
+        self._file: VideoFile | None = None
 
     def _write(self, frame: Frame, result: Detections) -> None:
         image = even_sized(self._annotated(frame, result))
@@ -80,7 +80,7 @@ class VideoSink(PictureSink):
         count = len(self.paths)
         path = self.path if count == 0 else self.path.with_name(f"{self.path.stem}_{count:03d}{self.path.suffix}")
         check_new_file(path, self._overwrite)
-        self._file = _VideoFile(path, hw, self._rate, self._encoder)
+        self._file = VideoFile(path, hw, self._rate, self._encoder)
         self.paths.append(path)
 
     def _finish(self, aborted: bool) -> None:
@@ -97,20 +97,40 @@ def even_sized(image: np.ndarray) -> np.ndarray:
     return np.pad(image, ((0, h % 2), (0, w % 2), (0, 0)), mode="edge")
 
 
-class _VideoFile:
-    """One encoder and its file, for frames of one size."""
+class VideoFile:
+    """One encoder and its file, for frames of one size.
 
-    def __init__(self, path: Path, hw: tuple[int, int], rate: float, encoder: tuple[str, dict[str, str]]) -> None:
+    Args:
+        path: The file.
+        hw: Height and width of its frames, even.
+        rate: Frames per second, nominally.
+        encoder: FFmpeg's name of it, and its options.
+        keyframe_s: Longest time from one keyframe to the next.
+        is_fragmented: An MP4 stays in fragments when it is closed, which needs no FFmpeg of a certain age.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        hw: tuple[int, int],
+        rate: float,
+        encoder: tuple[str, dict[str, str]],
+        *,
+        keyframe_s: float = 5.0,
+        is_fragmented: bool = False,
+    ) -> None:
         import av
 
-        self.hw, self._path = hw, path
+        self.hw, self._path, self._keyframe_s = hw, path, keyframe_s
         self._constant = path.suffix.lower() == ".avi"
         self._rate = Fraction(rate).limit_denominator(1001)
         self._time_base = 1 / self._rate if self._constant else Fraction(1, _TICKS)
         self._last, self._start_s, self._last_s = -1, None, 0.0  # type: int, float | None, float
         try:
             # "file:" keeps a local name with a colon in it from being taken for a protocol
-            self._container: Any = av.open(f"file:{path}", "w", format=_format_of(path), options=_muxing(path))
+            self._container: Any = av.open(
+                f"file:{path}", "w", format=_format_of(path), options=_muxing(path, is_fragmented)
+            )
             self._stream: Any = self._container.add_stream(encoder[0], rate=self._rate, options=encoder[1])
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
@@ -123,7 +143,7 @@ class _VideoFile:
         stream.pix_fmt = "yuv420p"
         context.time_base = self._time_base
         context.thread_count = min(os.cpu_count() or 1, 4)
-        context.gop_size = max(round(5 * self._rate), 1)
+        context.gop_size = max(round(self._keyframe_s * self._rate), 1)
         context.colorspace = 6  # BT.601 as OpenCV converts; untagged HD would be taken for BT.709
         context.color_range = 1
 
@@ -140,6 +160,7 @@ class _VideoFile:
         return max(self._last + 1, round((time_s - self._start_s) * _TICKS))
 
     def write(self, image: np.ndarray, time_s: float) -> None:
+        """Write a frame (H, W, 3) of the file's size at a time in seconds."""
         frame = _yuv_frame(image)
         frame.pts, frame.time_base = self._next_pts(time_s), self._time_base
         self._mux(frame)
@@ -193,13 +214,16 @@ def _format_of(path: Path) -> str:
     return {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}[path.suffix.lower()]
 
 
-def _muxing(path: Path) -> dict[str, str]:
+def _muxing(path: Path, is_fragmented: bool) -> dict[str, str]:
     """FFmpeg's options that bring each frame to the disk at once, in pieces of half a second that play as they are."""
     import av
 
     options = {"flush_packets": "1"}
     if path.suffix.lower() == ".mkv":
         options["cluster_time_limit"] = "500"
+    elif is_fragmented:
+        options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
+        options["frag_duration"] = "500000"  # microseconds
     elif path.suffix.lower() in (".mp4", ".mov") and av.library_versions["libavformat"][0] >= 62:
         options["movflags"] = "hybrid_fragmented"
         options["frag_duration"] = "500000"  # microseconds
