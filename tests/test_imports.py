@@ -37,6 +37,7 @@ LEVELS = {  # longest prefix wins
     "yolokkn.runtime.pipeline": 3,
     "yolokkn.runtime.stream": 3,
     "yolokkn.runtime.streams": 3,
+    "yolokkn.runtime.replay": 3,
     "yolokkn.runtime.track": 3,
     "yolokkn.runtime.track_streams": 3,
     "yolokkn.runtime.evaluate": 3,

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from yolokkn.geometry import Letterbox
+
 Task = Literal["detect", "segment", "pose", "segment-pose"]
 TASKS: tuple[str, ...] = get_args(Task)
 """What a network tells of each object: its box always, its mask, its keypoints."""
@@ -124,6 +126,19 @@ class Masks:
 
 
 @dataclass(frozen=True, eq=False)
+class RawOutputs:
+    """What a network gave for a frame, before anything was made of it.
+
+    Attributes:
+        outputs: By name, as the backend gave them; of the whole batch, the frame first.
+        letterbox: How the frame lay in the input.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    letterbox: Letterbox
+
+
+@dataclass(frozen=True, eq=False)
 class Detections:
     """What a model saw in one frame.
 
@@ -136,6 +151,7 @@ class Detections:
         class_names: Name of each class id; empty when the model names none.
         num_dropped: Rows of the model's output that were NaN or infinite and were dropped.
         timing_ms: Milliseconds that this frame spent in each stage.
+        raw: The network's outputs, where the model keeps them.
     """
 
     boxes: np.ndarray
@@ -146,6 +162,7 @@ class Detections:
     class_names: tuple[str, ...] = ()
     num_dropped: int = 0
     timing_ms: Mapping[str, float] = field(default_factory=lambda: _NO_TIMES)
+    raw: RawOutputs | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         owner = type(self).__name__

@@ -11,6 +11,7 @@ from yolokkn.errors import did_you_mean
 
 VERBS = {
     "track": "track objects through a video, a stream, pictures or a file of detections",
+    "replay": "run a recorded run again from behind its network, byte for byte or with another tracker",
     "predict": "detect objects in pictures or a video",
     "train": "train a network on labelled pictures",
     "evaluate": "measure a model's accuracy on labelled data (coco, voc), or tracks (mot)",

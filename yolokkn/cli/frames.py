@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
+from yolokkn.runtime.replay import recorder_of
 from yolokkn.runtime.sinks import VIDEO_SUFFIXES, Sink
 from yolokkn.runtime.sources import ReconnectingSource, Source, open_source
 from yolokkn.runtime.sources.spec import named_sources
@@ -57,6 +59,10 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
     group.add_argument(
         "--show", type=flag, nargs="?", const=True, default=False, metavar="BOOL", help="show each frame in a window"
     )
+    group.add_argument(
+        "--record", metavar="RUN.ykr",
+        help="keep the network's raw outputs, times and results, for `yolokkn replay`; of several sources: {stream}.ykr",
+    )  # fmt: skip
     group.add_argument("--stats", metavar="FILE", help="write the latency ledger as JSON")
     group.add_argument(
         "--quiet",
@@ -150,10 +156,15 @@ def run_frames(
         sinks = open_sinks(stack, uris, source, model, overwrite=args.overwrite, reads=reads)
         failures = SinkFailures(verb, 0 if args.show else len(sinks))
         tracker = make_tracker(source.frame_rate, pace.detect_every) if make_tracker else None
+        recorder = None
+        if args.record:
+            model = replace(model, keeps_outputs=True)
+            recorder = recorder_of(stack, record_path(args.record), model, source, tracker, overwrite=args.overwrite)
         pipeline = stack.enter_context(
             run_pipeline(
                 source, model, tracker=tracker, camera=make_camera(), cadence=pace.cadence, sinks=sinks, config=config,
-                ledger=ledger, new_ids=getattr(args, "new_ids", False), on_sink_error=failures.add if source.is_live else None,
+                ledger=ledger, new_ids=getattr(args, "new_ids", False), recorder=recorder,
+                on_sink_error=failures.add if source.is_live else None,
             )
         )  # fmt: skip
         try:
@@ -183,6 +194,17 @@ def run_frames(
     for warning in source.warnings:
         print(f"yolokkn {verb}: warning: {warning}", file=sys.stderr)
     return EXIT_INCOMPLETE if source.truncated or source.num_skipped else EXIT_OK
+
+
+def record_path(text: str) -> Path:
+    """Read --record.
+
+    Raises:
+        ValueError: It is no `.ykr` file.
+    """
+    if not text.endswith(".ykr"):
+        raise ValueError(f"--record must end in .ykr, got {text}")
+    return Path(text)
 
 
 def open_model(args: argparse.Namespace, num_requests: int) -> Model:

@@ -9,16 +9,18 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from yolokkn.cli.arguments import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
-from yolokkn.cli.frames import Summary, free_folder, open_model, stop_at_interrupt
+from yolokkn.cli.frames import Summary, free_folder, open_model, record_path, stop_at_interrupt
 from yolokkn.cli.places import files_read
 from yolokkn.errors import SourceError, SourceWarning, printable
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.realtime import expected_interval
+from yolokkn.runtime.replay import recorder_of
 from yolokkn.runtime.sources import Source
 from yolokkn.runtime.sources.spec import named_sources
 from yolokkn.runtime.streams import (
@@ -58,7 +60,7 @@ def run_streams(
     if args.stats:
         refuse_existing(Path(args.stats), args.overwrite, reads)
     config = streams_config(len(listed), args.threads)
-    model = open_model(args, config.num_requests)
+    model = replace(open_model(args, config.num_requests), keeps_outputs=bool(args.record))
     counts: dict[str, Summary] = {}
     lock = threading.Lock()
 
@@ -76,7 +78,12 @@ def run_streams(
             place_of(uri).parent.mkdir(parents=True, exist_ok=True)
         sinks = open_sinks(stack, own, source, model, overwrite=args.overwrite, reads=reads)
         tracker = make_tracker(source.frame_rate, interval) if make_tracker else None
-        return StreamParts(tracker, make_camera(), cadence, sinks)
+        recorder = None
+        if args.record:
+            path = record_path(args.record.replace(PLACE, name))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            recorder = recorder_of(stack, path, model, source, tracker, overwrite=args.overwrite)
+        return StreamParts(tracker, make_camera(), cadence, sinks, recorder)
 
     def took(one: StreamResult) -> None:
         counts[one.stream].add(one.result)
@@ -154,6 +161,8 @@ def _check(args: argparse.Namespace) -> None:
     for name in ("show", "realtime"):
         if getattr(args, name, False):
             raise ValueError(f"--{name} takes one source")
+    if args.record and PLACE not in args.record:
+        raise ValueError(f"--record must hold {PLACE} where there are several sources, got {args.record}")
 
 
 def _uris(args: argparse.Namespace, verb: str) -> list[str]:

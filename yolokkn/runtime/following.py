@@ -8,7 +8,6 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.types import Detections, Frame, Tracks
 
 
@@ -22,6 +21,13 @@ class FrameTracker(Protocol):
         """
 
 
+class CameraMotion(Protocol):
+    """What measures the camera's motion."""
+
+    def update(self, image: np.ndarray, boxes: np.ndarray | None = None) -> np.ndarray | None:
+        """Return where points of the frame before lie in this one: (2, 3) float64; None: not known."""
+
+
 @dataclass
 class FrameResult:
     """A frame on its way through a pipeline.
@@ -32,6 +38,8 @@ class FrameResult:
         result: What it found, and its tracks.
         timing_ms: Milliseconds of each stage so far.
         agreement: Mean IoU of the boxes that were expected in it and those found, where both are known.
+        camera: (2, 3) float64: the camera's motion since the frame before, where it was measured.
+        is_between: Its tracks lie on the way to those of a later frame.
     """
 
     frame: Frame
@@ -39,6 +47,8 @@ class FrameResult:
     result: Detections | None = None
     timing_ms: dict[str, float] = field(default_factory=dict)
     agreement: float | None = None
+    camera: np.ndarray | None = None
+    is_between: bool = False
 
 
 class Follower:
@@ -64,7 +74,7 @@ class Follower:
         self,
         tracker: FrameTracker,
         *,
-        camera: CameraMotionEstimator | None = None,
+        camera: CameraMotion | None = None,
         has_times: bool = True,
         carries: bool = False,
         interpolate: bool = False,
@@ -116,7 +126,7 @@ class Follower:
         told: dict[str, Any] = {}
         if self._camera is not None:
             started = time.perf_counter()
-            told["camera"] = self._camera.update(frame.image, found.boxes)
+            told["camera"] = given.camera = self._camera.update(frame.image, found.boxes)
             given.timing_ms["camera"] = (time.perf_counter() - started) * 1e3
         if found.masks is not None and getattr(self._tracker, "takes_masks", False):
             told["masks"] = found.masks
@@ -134,6 +144,7 @@ class Follower:
         if self._last is not None:
             for held in self._held:
                 held.result = between(held.result, held.frame, self._last, seen)  # type: ignore[arg-type]
+                held.is_between = True
         self._last = seen
 
     def _expected(self, frame: Frame) -> Tracks:

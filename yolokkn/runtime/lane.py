@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -128,6 +128,7 @@ class Lane:
         sinks: Take each frame and result, in the source's order. The caller closes them.
         ledger: Where times go.
         new_ids: A stream that was opened again gets new ids; else its tracks go on if they are still known.
+        recorder: Called with each finished frame; made with how its frames are followed.
         on_sink_error: Told of a sink that fails, which gets nothing more then; None: the failure ends the run.
 
     Raises:
@@ -147,6 +148,7 @@ class Lane:
         sinks: Sequence[ResultSink] = (),
         ledger: LatencyLedger | None = None,
         new_ids: bool = False,
+        recorder: Callable[[Mapping[str, bool]], Callable[[FrameResult], None]] | None = None,
         on_sink_error: Callable[[ResultSink, Exception], None] | None = None,
     ) -> None:
         if cadence is not None and tracker is None:
@@ -154,16 +156,14 @@ class Lane:
         self.source, self.config = source, config
         self.ledger = ledger or LatencyLedger()
         self._cadence = cadence
-        self._follower: Follower | None = None
-        if tracker is not None:
-            self._follower = Follower(
-                tracker,
-                camera=camera,
-                has_times=source.has_timestamps,
-                carries=cadence is not None,
-                interpolate=config.policy == "every" and not source.is_live,
-                new_ids=new_ids,
-            )
+        follows = {
+            "has_times": source.has_timestamps,
+            "carries": cadence is not None,
+            "interpolate": config.policy == "every" and not source.is_live,
+            "new_ids": new_ids,
+        }
+        self._follower = None if tracker is None else Follower(tracker, camera=camera, **follows)
+        self._record = None if recorder is None else recorder(follows)
         self._sinks = list(sinks)
         self._on_sink_error = on_sink_error
         self._changed, self._wake = threading.Condition(lock), wake
@@ -352,7 +352,9 @@ class Lane:
         """Write a frame's result and count its times."""
         if done.result is None:
             raise RuntimeError("Pipeline: a finished frame must have a result")
-        result = replace(done.result, timing_ms=MappingProxyType(dict(done.timing_ms)))
+        if self._record is not None:
+            self._record(done)
+        result = replace(done.result, timing_ms=MappingProxyType(dict(done.timing_ms)), raw=None)
         if self._sinks:
             started = time.perf_counter()
             for sink in tuple(self._sinks):

@@ -20,7 +20,7 @@ from yolokkn.runtime.backends import Backend
 from yolokkn.runtime.backends.batching import BatchingBackend
 from yolokkn.runtime.gpu_workspace import GpuWorkspace
 from yolokkn.runtime.postprocess import postprocess
-from yolokkn.types import Detections
+from yolokkn.types import Detections, RawOutputs
 
 if TYPE_CHECKING:
     from yolokkn.layouts import Layout
@@ -47,6 +47,7 @@ class Model:
         rectangular: The input follows the frame's aspect, padded to the stride (models of dynamic size).
         stride: Multiple that the sizes of a dynamic input must be.
         batch: Pictures in one run of the network.
+        keeps_outputs: Results carry the network's raw outputs (`Detections.raw`).
     """
 
     name: str
@@ -61,6 +62,7 @@ class Model:
     rectangular: bool
     stride: int
     batch: int
+    keeps_outputs: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_workspaces", threading.local())
@@ -155,7 +157,7 @@ class Workspace:
         self._blob: np.ndarray = np.zeros((0, 0, 0, 0), np.float32)
         self._letterbox: Letterbox | None = None
         self._is_padded = False
-        self._on_gpu = GpuWorkspace.of(model)
+        self._on_gpu = None if model.keeps_outputs else GpuWorkspace.of(model)
 
     @property
     def is_on_gpu(self) -> bool:
@@ -188,8 +190,12 @@ class Workspace:
         model = self._model
         detections = postprocess(model.layout, as_float(outputs), 0, letterbox, model.options, model.class_names)
         done = time.perf_counter()
+        raw = None
+        if model.keeps_outputs:
+            raw = RawOutputs({name: value.copy() for name, value in outputs.items()}, letterbox)
         return replace(
             detections,
+            raw=raw,
             timing_ms=MappingProxyType(
                 {
                     "preprocess": (prepared - started) * 1e3,

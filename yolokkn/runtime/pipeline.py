@@ -6,11 +6,11 @@ the consumer's thread tracks and writes, in the source's order. Everything betwe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from yolokkn.runtime.cadence import Cadence
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
-from yolokkn.runtime.following import FrameTracker
+from yolokkn.runtime.following import FrameResult, FrameTracker
 from yolokkn.runtime.lane import POLICIES, FrameSource, Lane, PipelineConfig, ResultSink
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.timing import LatencyLedger
@@ -33,6 +33,7 @@ class Pipeline:
         config: How it runs.
         ledger: Where times go.
         new_ids: A stream that was opened again gets new ids; else its tracks go on if they are still known.
+        recorder: Called with each finished frame; made with how its frames are followed (see `Lane`).
         on_sink_error: Told of a sink that fails, which gets nothing more then; None: the failure ends the run.
 
     Raises:
@@ -55,13 +56,14 @@ class Pipeline:
         config: PipelineConfig | None = None,
         ledger: LatencyLedger | None = None,
         new_ids: bool = False,
+        recorder: Callable[[Mapping[str, bool]], Callable[[FrameResult], None]] | None = None,
         on_sink_error: Callable[[ResultSink, Exception], None] | None = None,
     ) -> None:
         self.config = config or PipelineConfig.for_source(source.is_live)
         self._workers = Workers(process, self.config.num_requests, self.config.num_workers)
         self._lane = Lane(
             source, self.config, self._workers.lock, self._workers.wake, tracker=tracker, camera=camera, cadence=cadence,
-            sinks=sinks, ledger=ledger, new_ids=new_ids, on_sink_error=on_sink_error,
+            sinks=sinks, ledger=ledger, new_ids=new_ids, recorder=recorder, on_sink_error=on_sink_error,
         )  # fmt: skip
         self._workers.attach(self._lane)
         self.ledger = self._lane.ledger
@@ -110,6 +112,7 @@ def run_pipeline(
     config: PipelineConfig | None = None,
     ledger: LatencyLedger | None = None,
     new_ids: bool = False,
+    recorder: Callable[[Mapping[str, bool]], Callable[[FrameResult], None]] | None = None,
     on_sink_error: Callable[[ResultSink, Exception], None] | None = None,
 ) -> Pipeline:
     """Build the pipeline of a source and a model, with one workspace a worker.
@@ -124,10 +127,11 @@ def run_pipeline(
         config: How it runs; chosen by the kind of source where None.
         ledger: Where times go.
         new_ids: A stream that was opened again gets new ids; else its tracks go on if they are still known.
+        recorder: Called with each finished frame; made with how its frames are followed (see `Lane`).
         on_sink_error: Told of a sink that fails; None: the failure ends the run.
     """
     config = config or PipelineConfig.for_source(source.is_live)
     return Pipeline(
         source, processor(model.for_requests(config.num_requests)), tracker=tracker, camera=camera, cadence=cadence,
-        sinks=sinks, config=config, ledger=ledger, new_ids=new_ids, on_sink_error=on_sink_error,
+        sinks=sinks, config=config, ledger=ledger, new_ids=new_ids, recorder=recorder, on_sink_error=on_sink_error,
     )  # fmt: skip

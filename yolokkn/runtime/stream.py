@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from yolokkn.errors import SourceError, YolokknError
 from yolokkn.runtime.cadence import Cadence
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
-from yolokkn.runtime.following import FrameTracker
+from yolokkn.runtime.following import FrameResult, FrameTracker
 from yolokkn.runtime.lane import Lane, ResultSink
 from yolokkn.runtime.sources import ReconnectingSource, Source, open_source
 from yolokkn.runtime.sources.backoff import Backoff
@@ -78,6 +78,7 @@ class StreamParts:
     camera: CameraMotionEstimator | None = None
     cadence: Cadence | None = None
     sinks: Sequence[ResultSink] = ()
+    recorder: Callable[[Mapping[str, bool]], Callable[[FrameResult], None]] | None = None
 
 
 Equip = Callable[[ExitStack, str, Source], StreamParts]
@@ -176,7 +177,7 @@ class Stream:
         config = self._owner.config_for(source.is_live)
         lane = Lane(
             source, config, self._owner.workers.lock, self._owner.workers.wake, tracker=parts.tracker, camera=parts.camera,
-            cadence=parts.cadence, sinks=parts.sinks, ledger=self.ledger, new_ids=self._owner.new_ids,
+            cadence=parts.cadence, sinks=parts.sinks, ledger=self.ledger, new_ids=self._owner.new_ids, recorder=parts.recorder,
             on_sink_error=self._sink_failed if source.is_live else None,
         )  # fmt: skip
         stack.callback(lane.close)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from yolokkn.runtime.model import Model
 from yolokkn.runtime.motion_gate import MotionGate
 from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
 from yolokkn.runtime.realtime import expected_interval
+from yolokkn.runtime.replay import recorder_of
 from yolokkn.runtime.sinks import Sink, open_sink
 from yolokkn.runtime.sources import Source, open_source
 from yolokkn.runtime.timing import LatencyLedger
@@ -40,6 +41,7 @@ def track(
     detect_every: int | str = 1,
     budget_ms: float | None = None,
     motion_gate: bool = False,
+    record: str | Path | None = None,
     ledger: LatencyLedger | None = None,
     **options: Any,
 ) -> Iterator[tuple[Frame, Tracks]]:
@@ -63,6 +65,7 @@ def track(
         budget_ms: For "auto", the time that a frame may take; None: what the source's frame rate leaves (30 where unknown).
         motion_gate: Where nothing moves, the network sees one frame in eight (for cameras that stand still); see
             `yolokkn.runtime.motion_gate`.
+        record: A `.ykr` file that keeps the network's raw outputs, times and results; see `yolokkn.runtime.replay`.
         ledger: Where times go.
         **options: Settings of the tracker by their names (`track_buffer=60`, `class_policy="agnostic"`); and those of
             `yolokkn.load` where `model` is not loaded yet, else thresholds and limits (`score_threshold=0.5`).
@@ -84,7 +87,18 @@ def track(
         options.setdefault("score_threshold", TRACK_SCORE_THRESHOLD)
     return cast(
         "Iterator[tuple[Frame, Tracks]]",
-        _run(source, model, tracker, save, policy, ledger, options, gmc_method, (detect_every, budget_ms, motion_gate)),
+        _run(
+            source,
+            model,
+            tracker,
+            save,
+            policy,
+            ledger,
+            options,
+            gmc_method,
+            (detect_every, budget_ms, motion_gate),
+            record,
+        ),
     )
 
 
@@ -94,6 +108,7 @@ def predict(
     model: Model | str | Path | None = None,
     save: str | Sequence[str] = (),
     policy: str | None = None,
+    record: str | Path | None = None,
     ledger: LatencyLedger | None = None,
     **options: Any,
 ) -> Iterator[tuple[Frame, Detections]]:
@@ -104,7 +119,7 @@ def predict(
         >>> for frame, detections in yolokkn.predict("photos/", model="yolox_nano.onnx"):  # doctest: +SKIP
         ...     print(frame.source, len(detections))
     """
-    return _run(source, model, None, save, policy, ledger, options)
+    return _run(source, model, None, save, policy, ledger, options, record=record)
 
 
 def _run(
@@ -117,13 +132,14 @@ def _run(
     options: dict[str, Any],
     gmc_method: str = "none",
     pace: tuple[int | str, float | None, bool] = (1, None, False),
+    record: str | Path | None = None,
 ) -> Iterator[tuple[Frame, Detections]]:
     """Check the arguments now, open the source at the first `next`."""
     make_cadence(*pace[:2], None)
     PipelineConfig().with_policy(policy)
     model, tracker, settings, camera = prepare(model, tracker, options, gmc_method)
     uris = [save] if isinstance(save, (str, Path)) else list(save)
-    return _frames(source, model, tracker, settings, camera(), uris, policy, ledger, pace)
+    return _frames(source, model, tracker, settings, camera(), uris, policy, ledger, pace, record)
 
 
 def prepare(
@@ -169,6 +185,7 @@ def _frames(
     policy: Any,
     ledger: Any,
     pace: tuple[int | str, float | None, bool],
+    record: str | Path | None,
 ) -> Iterator[tuple[Frame, Detections]]:
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(source))
@@ -179,9 +196,13 @@ def _frames(
             rate = tracking.nominal_frame_rate(frames.frame_rate, interval)
             tracker = tracking.create(tracker, frame_rate=rate, **settings)
         sinks = open_sinks(stack, uris, frames, model)
+        recorder = None
+        if record is not None:
+            model = replace(model, keeps_outputs=True)
+            recorder = recorder_of(stack, Path(record), model, frames, tracker)
         pipeline = run_pipeline(
             frames, model, tracker=tracker, camera=camera, sinks=sinks, config=config, ledger=ledger,
-            cadence=cadence,
+            cadence=cadence, recorder=recorder,
         )  # fmt: skip
         yield from stack.enter_context(pipeline)
 
