@@ -19,6 +19,7 @@ LEVELS = {  # longest prefix wins
     "yolokkn.layouts": 2,
     "yolokkn.tracking": 2,
     "yolokkn.evaluation": 2,
+    "yolokkn.zones": 2,
     "yolokkn.models": 2,
     "yolokkn.data": 2,
     "yolokkn.benchmark": 2,

@@ -20,17 +20,19 @@ from yolokkn.cli.model_options import add_model_options, load_model
 from yolokkn.cli.pace import choose_pace
 from yolokkn.cli.places import files_read
 from yolokkn.cli.progress import progress
+from yolokkn.cli.zone_options import open_zones
 from yolokkn.errors import SourceWarning, printable
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
 from yolokkn.runtime.model import Model
-from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
+from yolokkn.runtime.pipeline import PipelineConfig, ResultSink, run_pipeline
 from yolokkn.runtime.replay import recorder_of
 from yolokkn.runtime.sinks import VIDEO_SUFFIXES, Sink
 from yolokkn.runtime.sources import ReconnectingSource, Source, open_source
 from yolokkn.runtime.sources.spec import named_sources
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.runtime.track import configure, open_sinks
+from yolokkn.runtime.zone_watch import ZoneWatch
 from yolokkn.types import Detections, Tracks
 
 
@@ -153,8 +155,18 @@ def run_frames(
         uris, reads = save_uris(args, verb, source), files_read(args)
         if args.stats:
             refuse_existing(Path(args.stats), args.overwrite, [*source.paths, *reads])
-        sinks = open_sinks(stack, uris, source, model, overwrite=args.overwrite, reads=reads)
-        failures = SinkFailures(verb, 0 if args.show else len(sinks))
+        watch = open_zones(args, stack, model)
+        sinks = open_sinks(
+            stack,
+            uris,
+            source,
+            model,
+            overwrite=args.overwrite,
+            reads=reads,
+            overlay=None if watch is None else watch.draw,
+        )
+        takers: list[ResultSink] = [*sinks] if watch is None else [watch, *sinks]
+        failures = SinkFailures(verb, 0 if args.show else len(takers))
         tracker = make_tracker(source.frame_rate, pace.detect_every) if make_tracker else None
         recorder = None
         if args.record:
@@ -162,7 +174,7 @@ def run_frames(
             recorder = recorder_of(stack, record_path(args.record), model, source, tracker, overwrite=args.overwrite)
         pipeline = stack.enter_context(
             run_pipeline(
-                source, model, tracker=tracker, camera=make_camera(), cadence=pace.cadence, sinks=sinks, config=config,
+                source, model, tracker=tracker, camera=make_camera(), cadence=pace.cadence, sinks=takers, config=config,
                 ledger=ledger, new_ids=getattr(args, "new_ids", False), recorder=recorder,
                 on_sink_error=failures.add if source.is_live else None,
             )
@@ -174,7 +186,7 @@ def run_frames(
                     advance()
                     if failures.are_all:
                         break
-                    if args.show and not show(frame, result):
+                    if args.show and not show(frame, result, watch):
                         break
         finally:
             pipeline.close()
@@ -182,6 +194,8 @@ def run_frames(
         write_atomically(Path(args.stats), json.dumps(ledger.to_dict(), indent=2) + "\n")
     if not args.quiet:
         print(counts.text(model, saved(sinks, uris)))
+        if watch is not None:
+            print("\n".join([watch.text(), *(f"saved {path}" for path in watch.paths)]))
         if isinstance(source, ReconnectingSource) and (causes := source.health.causes):
             counted = ", ".join(f"{cause} {count} times" for cause, count in causes.items())
             print(f"{source.name}: {counted}; connected {source.health.num_connections} times")
@@ -345,7 +359,7 @@ def stop_at_interrupt(pipeline: Any) -> Iterator[list[int]]:
             signal.signal(number, action)
 
 
-def show(frame: Any, result: Detections) -> bool:
+def show(frame: Any, result: Detections, watch: ZoneWatch | None = None) -> bool:
     """Show an annotated frame; returns False when the user closes the window or presses q or Esc.
 
     Raises:
@@ -357,7 +371,10 @@ def show(frame: Any, result: Detections) -> bool:
     from yolokkn.runtime.draw import draw
 
     try:
-        cv2.imshow("yolokkn", draw(frame.image, result))
+        image = draw(frame.image, result)
+        if watch is not None:
+            watch.draw(image)
+        cv2.imshow("yolokkn", image)
         return cv2.waitKey(1) & 0xFF not in (27, ord("q"))
     except cv2.error as error:
         raise MissingDependencyError(

@@ -12,6 +12,7 @@ from yolokkn.runtime.backends import ENGINE_SUFFIXES
 _MODELS = ("model", "path", "reference", "int8")
 _OTHERS = (
     "images", "annotations", "names", "source", "source_option", "data", "gt", "results", "detections", "tracker", "tracker_file",
+    "zones",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from yolokkn.cli.arguments import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
 from yolokkn.cli.frames import Summary, free_folder, open_model, record_path, stop_at_interrupt
 from yolokkn.cli.places import files_read
+from yolokkn.cli.zone_options import check_zone_places, open_zones
 from yolokkn.errors import SourceError, SourceWarning, printable
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.model import Model
@@ -33,6 +34,7 @@ from yolokkn.runtime.streams import (
 )
 from yolokkn.runtime.track import make_cadence, open_sinks, place_of
 from yolokkn.runtime.track_streams import PLACE
+from yolokkn.runtime.zone_watch import ZoneWatch
 
 _WATCHED_S = 1.0  # how often a `.streams` file is looked at
 
@@ -62,6 +64,7 @@ def run_streams(
     config = streams_config(len(listed), args.threads)
     model = replace(open_model(args, config.num_requests), keeps_outputs=bool(args.record))
     counts: dict[str, Summary] = {}
+    watches: dict[str, ZoneWatch | None] = {}
     lock = threading.Lock()
 
     def say(line: str) -> None:
@@ -76,14 +79,16 @@ def run_streams(
         own = [uri.replace(PLACE, name) for uri in uris]
         for uri in own:
             place_of(uri).parent.mkdir(parents=True, exist_ok=True)
-        sinks = open_sinks(stack, own, source, model, overwrite=args.overwrite, reads=reads)
+        watch = watches[name] = open_zones(args, stack, model, name)
+        overlay = None if watch is None else watch.draw
+        sinks = open_sinks(stack, own, source, model, overwrite=args.overwrite, reads=reads, overlay=overlay)
         tracker = make_tracker(source.frame_rate, interval) if make_tracker else None
         recorder = None
         if args.record:
             path = record_path(args.record.replace(PLACE, name))
             path.parent.mkdir(parents=True, exist_ok=True)
             recorder = recorder_of(stack, path, model, source, tracker, overwrite=args.overwrite)
-        return StreamParts(tracker, make_camera(), cadence, sinks, recorder)
+        return StreamParts(tracker, make_camera(), cadence, [*filter(None, [watch]), *sinks], recorder)
 
     def took(one: StreamResult) -> None:
         counts[one.stream].add(one.result)
@@ -100,7 +105,7 @@ def run_streams(
                 list_of.look()
         streams.close()
         ended = {**list_of.removed, **streams.streams}
-    return _told(args, verb, ended, counts, model, interrupts)
+    return _told(args, verb, ended, counts, watches, model, interrupts)
 
 
 class _StreamsList:
@@ -163,6 +168,7 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name} takes one source")
     if args.record and PLACE not in args.record:
         raise ValueError(f"--record must hold {PLACE} where there are several sources, got {args.record}")
+    check_zone_places(args)
 
 
 def _uris(args: argparse.Namespace, verb: str) -> list[str]:
@@ -188,6 +194,7 @@ def _told(
     verb: str,
     streams: dict[str, Stream],
     counts: dict[str, Summary],
+    watches: dict[str, ZoneWatch | None],
     model: Model,
     interrupts: list[int],
 ) -> int:
@@ -198,6 +205,8 @@ def _told(
     if not args.quiet:
         for name, summary in counts.items():
             print(f"{name}: {summary.text(model, [])}")
+            if (watch := watches.get(name)) is not None:
+                print("\n".join(f"  {line}" for line in watch.text().splitlines()))
         print(table(statuses))
     if interrupts:
         print(f"yolokkn {verb}: stopped", file=sys.stderr)

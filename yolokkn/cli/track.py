@@ -12,6 +12,7 @@ from yolokkn.cli.frames import add_frame_options, run_frames
 from yolokkn.cli.pace import add_pace_options, check_pace
 from yolokkn.cli.track_detections import DETECTION_OPTIONS, add_detection_options, refuse_unused, run_detections
 from yolokkn.cli.tracker_options import add_tracker_options, asked_settings, settings, take_tracker_file
+from yolokkn.cli.zone_options import add_zone_options
 from yolokkn.runtime.assets import tracker_settings as advised_settings
 from yolokkn.runtime.camera_motion import METHODS, CameraMotionEstimator
 from yolokkn.runtime.track import TRACK_SCORE_THRESHOLD
@@ -20,6 +21,7 @@ EXAMPLES = """examples:
   yolokkn track --source demo --save out.mp4 --save out.jsonl
   yolokkn track model=yolov8n.onnx source=0 show=true tracker=bytetrack track_buffer=60
   yolokkn track --source rtsp://camera/door --realtime
+  yolokkn track --source street.mp4 --zones zones.yaml --events events.jsonl --save out.mp4
   yolokkn track --source cameras.streams --save 'results/{stream}.jsonl'
   yolokkn track --detections det.txt --tracker sort --save mot:out.txt
   yolokkn track --detections MOT17/train --tracker botsort --save mot:results/
@@ -36,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     )
     add_frame_options(parser, conf=TRACK_SCORE_THRESHOLD)
     add_pace_options(parser)
+    add_zone_options(parser)
     group = parser.add_argument_group("tracker")
     add_tracker_options(group)
     add_detection_options(group)

@@ -8,6 +8,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from yolokkn import tracking
 from yolokkn.coco_names import COCO80, COCO_CATEGORY_IDS
 from yolokkn.errors import SinkError
@@ -23,6 +25,7 @@ from yolokkn.runtime.pipeline import PipelineConfig, run_pipeline
 from yolokkn.runtime.realtime import expected_interval
 from yolokkn.runtime.replay import recorder_of
 from yolokkn.runtime.sinks import Sink, open_sink
+from yolokkn.runtime.sinks.pictures import PictureSink
 from yolokkn.runtime.sources import Source, open_source
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.types import Detections, Frame, Tracks
@@ -250,16 +253,20 @@ def open_sinks(
     *,
     overwrite: bool = False,
     reads: Sequence[str | Path] = (),
+    overlay: Callable[[np.ndarray], None] | None = None,
 ) -> list[Sink]:
     """Open the places for a source's results, closed with the stack; none may be what the source reads, or else is read.
 
-    COCO results carry COCO's category ids where the model has its 80 classes, else the class ids.
+    An overlay draws into the pictures, over everything. COCO results carry COCO's category ids where the model has its 80
+    classes, else the class ids.
     """
     category_ids = COCO_CATEGORY_IDS if model.class_names == COCO80 else None
     sinks = []
     for uri in uris:
         refuse_own_source(uri, source, reads)
         sink = open_sink(uri, frame_rate=source.frame_rate, overwrite=overwrite, category_ids=category_ids)
+        if isinstance(sink, PictureSink):
+            sink.overlay = overlay
         sinks.append(stack.enter_context(sink))
     return sinks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,16 @@ class PictureSink(Sink):
     def __init__(self, path: Path, *, style: DrawStyle | None) -> None:
         super().__init__(path)
         self.style = style or DrawStyle()
+        self.overlay: Callable[[np.ndarray], None] | None = None  # draws into the picture, over everything
         self._trails = TrailHistory(self.style.trail_length)
 
     def _annotated(self, frame: Frame, result: Detections) -> np.ndarray:
         if isinstance(result, Tracks) and self.style.trail_length:
             self._trails.update(result)
-        return draw(frame.image, result, style=self.style, trails=self._trails)
+        image = draw(frame.image, result, style=self.style, trails=self._trails)
+        if self.overlay is not None:
+            self.overlay(image)
+        return image
 
 
 class ImagesSink(PictureSink):
