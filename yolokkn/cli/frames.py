@@ -35,6 +35,8 @@ from yolokkn.runtime.track import configure, open_sinks
 from yolokkn.runtime.zone_watch import ZoneWatch
 from yolokkn.types import Detections, Tracks
 
+DEFAULT_ADDRESS = "127.0.0.1:8080"
+
 
 def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
     """Add the options of a run over frames."""
@@ -85,6 +87,11 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
         "their turn comes",
     )  # fmt: skip
     group.add_argument(
+        "--web", nargs="?", const=DEFAULT_ADDRESS, metavar="HOST:PORT",
+        help=f"a page with live views, counts and health, /metrics and a JSON API (alone: {DEFAULT_ADDRESS}); at any other than "
+        "a loopback address a token is asked for: YOLOKKN_WEB_TOKEN, or one made for the run",
+    )  # fmt: skip
+    group.add_argument(
         "--batch", type=positive, default=1, metavar="N",
         help="of several sources: so many pictures run as one, where the model's batch is free (for GPUs; default 1)",
     )  # fmt: skip
@@ -133,7 +140,7 @@ def run_frames(
         raise ValueError("--save must name each result once")
     if not all(specs):
         raise ValueError("--source must be given: a file, folder, camera or URL")
-    if are_several(specs):
+    if args.web or are_several(specs):
         from yolokkn.cli.streams import run_streams
 
         return run_streams(args, specs, verb, make_tracker, make_camera)

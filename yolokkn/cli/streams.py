@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import threading
 import warnings
@@ -35,6 +36,7 @@ from yolokkn.runtime.streams import (
 from yolokkn.runtime.track import make_cadence, open_sinks, place_of
 from yolokkn.runtime.track_streams import PLACE
 from yolokkn.runtime.zone_watch import ZoneWatch
+from yolokkn.web import Monitor, WebServer, read_address
 
 _WATCHED_S = 1.0  # how often a `.streams` file is looked at
 
@@ -55,9 +57,10 @@ def run_streams(
         make_tracker: Called with a source's frame rate and how many frames apart detections are; gives its tracker.
         make_camera: Makes what measures a camera's motion for it.
     """
-    _check(args)
     listed = named_sources(specs)
-    uris = _uris(args, verb)
+    is_one = len(listed) == 1
+    _check(args, is_one)
+    uris = _uris(args, verb, is_one)
     reads = files_read(args)
     if args.stats:
         refuse_existing(Path(args.stats), args.overwrite, reads)
@@ -92,6 +95,10 @@ def run_streams(
 
     def took(one: StreamResult) -> None:
         counts[one.stream].add(one.result)
+        if monitor is not None:
+            monitor.took(one)
+
+    monitor: Monitor | None = None
 
     with warnings.catch_warnings(), Streams(
         model, equip, config=config, policy=args.policy, reconnect=args.reconnect,
@@ -99,7 +106,12 @@ def run_streams(
     ) as streams:  # fmt: skip
         warnings.simplefilter("ignore", SourceWarning)  # printed as one line each at the end
         list_of = _StreamsList(streams, specs, say)
-        with stop_at_interrupt(streams) as interrupts:
+        with ExitStack() as stack, stop_at_interrupt(streams) as interrupts:
+            if args.web:
+                monitor = Monitor(streams, watches, model=model.name)
+                host, port = read_address(args.web)
+                server = stack.enter_context(WebServer(monitor, host, port, token=os.environ.get("YOLOKKN_WEB_TOKEN")))
+                say(f"the page is at {server.url}")
             list_of.begin(listed)
             while not streams.wait(_WATCHED_S):
                 list_of.look()
@@ -162,16 +174,18 @@ class _StreamsList:
         return stamps
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace, is_one: bool) -> None:
     for name in ("show", "realtime"):
         if getattr(args, name, False):
-            raise ValueError(f"--{name} takes one source")
+            raise ValueError(f"--{name} takes one source" + (", and no --web" if is_one else ""))
+    if is_one:
+        return
     if args.record and PLACE not in args.record:
         raise ValueError(f"--record must hold {PLACE} where there are several sources, got {args.record}")
     check_zone_places(args)
 
 
-def _uris(args: argparse.Namespace, verb: str) -> list[str]:
+def _uris(args: argparse.Namespace, verb: str, is_one: bool) -> list[str]:
     """Resolve --save: a place for each stream, named by {stream}."""
     uris: list[str] = []
     for uri in args.save:
@@ -180,7 +194,7 @@ def _uris(args: argparse.Namespace, verb: str) -> list[str]:
         if uri.lower() in ("true", "yes", "1"):
             folder = free_folder(Path(args.project or "runs") / (args.name or verb), args.overwrite)
             uris += [f"{folder}/{PLACE}.mp4", f"{folder}/{PLACE}.jsonl"]
-        elif PLACE not in uri:
+        elif PLACE not in uri and not is_one:
             raise ValueError(
                 f"--save must hold {PLACE} where there are several sources, as results/{PLACE}.jsonl, got {uri}"
             )

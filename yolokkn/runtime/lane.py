@@ -245,7 +245,8 @@ class Lane:
         self._num_taken += 1
         self._changed.notify_all()
         is_seen = self._cadence is None or self._cadence.wants(glance)
-        return index, Done(frame, is_seen, timing_ms={"decode": decode_ms})
+        stage = "receive" if self.source.is_live else "decode"  # of a live source mostly waiting for the next frame
+        return index, Done(frame, is_seen, timing_ms={stage: decode_ms})
 
     def finish(self, index: int, done: Done) -> None:
         """Give a frame back."""

@@ -131,7 +131,7 @@ class Stream:
         """Return how it is doing; from any thread."""
         times = list(self._times)
         now = time.monotonic()
-        is_flowing = len(times) > 1 and now - times[-1] < _STALE_S
+        is_flowing = len(times) > 1 and now - times[-1] < _STALE_S and not self.is_over
         state, reason, causes, connections = self._state, self._reason, {}, int(self.source is not None)
         if isinstance(self.source, ReconnectingSource):
             health = self.source.health
