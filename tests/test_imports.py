@@ -75,6 +75,7 @@ HEAVY = {
     "fastapi": ("yolokkn.web.server",),
     "uvicorn": ("yolokkn.web.server",),
     "prometheus_client": ("yolokkn.web.server", "yolokkn.web.metrics"),
+    "paho": ("yolokkn.runtime.sinks.outbox",),
     "safetensors": (),
     "pycocotools": (),
     "scipy": (),

@@ -243,7 +243,7 @@ def test_what_is_there_is_not_destroyed(tmp_path, monkeypatch, uri):
 @pytest.mark.parametrize(
     ("uri", "text"),
     [
-        ("http://127.0.0.1:8080", "comes later"),
+        ("http://127.0.0.1:8080", "to post results there"),
         ("rtsp://u:secret@h/x", "must be one of"),
         ("out.txt", "must be one of out.mp4"),
         ("", "must be one of"),

@@ -28,10 +28,12 @@ from yolokkn.runtime.model import Model
 from yolokkn.runtime.pipeline import PipelineConfig, ResultSink, run_pipeline
 from yolokkn.runtime.replay import recorder_of
 from yolokkn.runtime.sinks import VIDEO_SUFFIXES, Sink
+from yolokkn.runtime.sinks.text import MessageSink
 from yolokkn.runtime.sources import ReconnectingSource, Source, open_source
 from yolokkn.runtime.sources.spec import named_sources
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.runtime.track import configure, open_sinks
+from yolokkn.runtime.uri import without_credentials
 from yolokkn.runtime.zone_watch import ZoneWatch
 from yolokkn.types import Detections, Tracks
 
@@ -243,7 +245,9 @@ def saved(sinks: list[Sink], uris: list[str]) -> list[str]:
         if len(sink.paths) > 1 and sink.paths[0].suffix.lower() in VIDEO_SUFFIXES:
             lines.append(f"{uri} in {len(sink.paths)} files, {sink.paths[0]} to {sink.paths[-1]}: one per frame size")
         else:
-            lines.append(uri)
+            lines.append(without_credentials(uri))
+        if isinstance(sink, MessageSink) and sink.outbox.num_lost:
+            lines[-1] += f": {sink.outbox.num_sent} lines; {sink.outbox.num_lost} were lost: {sink.outbox.trouble}"
     return lines
 
 

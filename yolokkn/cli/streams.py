@@ -23,6 +23,7 @@ from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.realtime import expected_interval
 from yolokkn.runtime.replay import recorder_of
+from yolokkn.runtime.sinks.outbox import is_outbox
 from yolokkn.runtime.sources import Source
 from yolokkn.runtime.sources.spec import named_sources
 from yolokkn.runtime.streams import (
@@ -81,7 +82,8 @@ def run_streams(
         interval = expected_interval(cadence, model, streams.config, source.hw)
         own = [uri.replace(PLACE, name) for uri in uris]
         for uri in own:
-            place_of(uri).parent.mkdir(parents=True, exist_ok=True)
+            if not is_outbox(uri):
+                place_of(uri).parent.mkdir(parents=True, exist_ok=True)
         watch = watches[name] = open_zones(args, stack, model, name)
         overlay = None if watch is None else watch.draw
         sinks = open_sinks(stack, own, source, model, overwrite=args.overwrite, reads=reads, overlay=overlay)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from yolokkn.runtime.model import Model
+from yolokkn.runtime.sinks.outbox import is_outbox
 from yolokkn.runtime.zone_watch import ZoneWatch
 from yolokkn.zones import read_zones
 
@@ -20,7 +21,9 @@ def add_zone_options(parser: argparse.ArgumentParser) -> None:
         "--zones", metavar="FILE",
         help="zones and lines as YAML: who enters, leaves, stays how long, crosses which way; see the README",
     )  # fmt: skip
-    group.add_argument("--events", metavar="FILE", help="write what happens there as it happens, out.jsonl")
+    group.add_argument(
+        "--events", metavar="FILE", help="write what happens there as it happens: out.jsonl, mqtt://broker/topic"
+    )
     group.add_argument("--heatmap", metavar="FILE", help="where tracks were for how long, out.png")
 
 
@@ -51,9 +54,9 @@ def open_zones(args: argparse.Namespace, stack: ExitStack, model: Model, stream:
         return path
 
     zones = read_zones(given.replace("{stream}", stream) if stream else given)
-    watch = ZoneWatch(
-        zones, model.class_names, events=place(args.events), heatmap=place(args.heatmap), overwrite=args.overwrite
-    )
+    sent = args.events is not None and is_outbox(args.events)
+    events = args.events.replace("{stream}", stream or "") if sent else place(args.events)
+    watch = ZoneWatch(zones, model.class_names, events=events, heatmap=place(args.heatmap), overwrite=args.overwrite)
     return stack.enter_context(watch)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from yolokkn.errors import SinkError
 from yolokkn.files import write_atomically
 from yolokkn.runtime.sinks.base import check_new_file
+from yolokkn.runtime.sinks.outbox import Outbox, is_outbox, open_outbox
 from yolokkn.runtime.sinks.text import LineFile, finite, open_line_file
 from yolokkn.types import Detections, Frame, Tracks
 from yolokkn.zones import ZoneCounter, ZoneEvent, ZoneMap
@@ -27,7 +28,7 @@ class ZoneWatch:
         zones: Zones and lines.
         class_names: Names by class id.
         events: A `.jsonl` file that gets each event as it happens: event, place, track_id, class_id, class_name, timestamp_s,
-            frame, source, and dwell_s of those that leave or vanish.
+            frame, source, and dwell_s of those that leave or vanish; or an address as `open_outbox` takes it.
         heatmap: A `.png` or `.jpg` picture, written at the end: where tracks were for how long, over the last frame.
         overwrite: Replace files that are there.
 
@@ -44,12 +45,17 @@ class ZoneWatch:
         zones: ZoneMap,
         class_names: tuple[str, ...] = (),
         *,
-        events: Path | None = None,
+        events: str | Path | None = None,
         heatmap: Path | None = None,
         overwrite: bool = False,
     ) -> None:
         self.counter = ZoneCounter(zones, class_names)
         self._heatmap, self._heat, self._last = heatmap, np.zeros((0, 0), np.float64), None  # type: Path | None, np.ndarray, Frame | None
+        self._outbox: Outbox | None = None
+        if events is not None and is_outbox(str(events)):
+            self._outbox, events = open_outbox(str(events)), None
+        if events is not None:
+            events = Path(events)
         for path, suffixes in ((events, (".jsonl",)), (heatmap, (".png", ".jpg"))):
             if path is not None and path.suffix.lower() not in suffixes:
                 raise SinkError(f"zones: {path} must end in {' or '.join(suffixes)}")
@@ -63,9 +69,12 @@ class ZoneWatch:
         if not isinstance(result, Tracks):
             raise SinkError("zones: only tracks can be counted; there is no tracker")
         events = self.counter.update(result, frame.timestamp_s, frame.index, frame.hw)
-        if self._file is not None and events:
+        lines = "".join(self._line(event, frame, result) for event in events)
+        if self._outbox is not None and lines:
+            self._outbox.write(lines)
+        if self._file is not None and lines:
             try:
-                self._file.write("".join(self._line(event, frame, result) for event in events))
+                self._file.write(lines)
             except OSError as error:
                 raise SinkError(f"zones: the events cannot be written: {error.strerror}") from error
         if self._heatmap is not None:
@@ -134,10 +143,14 @@ class ZoneWatch:
         for name in self.counter.zones.lines:
             counts = self.counter.counts[name]
             lines.append(f"{name}: {counts.num_in} in, {counts.num_out} out")
+        if self._outbox is not None and self._outbox.num_lost:
+            lines.append(f"{self._outbox.name}: {self._outbox.num_lost} events were lost: {self._outbox.trouble}")
         return "\n".join(lines)
 
     def close(self) -> None:
         """Complete the files."""
+        if self._outbox is not None:
+            self._outbox.close()
         file, self._file = self._file, None
         if file is not None:
             file.close(sync=True)

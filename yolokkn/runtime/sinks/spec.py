@@ -10,14 +10,16 @@ from yolokkn.runtime.draw import DrawStyle
 from yolokkn.runtime.sinks.base import Sink
 from yolokkn.runtime.sinks.coco import CocoSink
 from yolokkn.runtime.sinks.gif import GifSink
+from yolokkn.runtime.sinks.outbox import is_outbox
 from yolokkn.runtime.sinks.pictures import ImagesSink, OneImageSink
 from yolokkn.runtime.sinks.record import Recording, RecordSink
-from yolokkn.runtime.sinks.text import CsvSink, JsonlSink, MotSink
+from yolokkn.runtime.sinks.text import CsvSink, JsonlSink, MessageSink, MotSink
 from yolokkn.runtime.sinks.video import VIDEO_SUFFIXES, VideoSink
 from yolokkn.runtime.uri import scheme_of, without_credentials
 
 _LEGAL = (
-    "out.mp4, .mkv, .mov, .avi, .gif, .jsonl, .csv, mot:out.txt, coco:out.json, record:folder, folder/, folder/*.jpg, "
+    "out.mp4, .mkv, .mov, .avi, .gif, .jsonl, .csv, mot:out.txt, coco:out.json, record:folder, mqtt://broker/topic, "
+    "webhook+https://host/path, folder/, folder/*.jpg, "
     "folder/*.png, or out.jpg, out.png for one picture"
 )
 
@@ -40,6 +42,7 @@ def open_sink(
             - `out.jsonl`, `out.csv`: results as lines;
             - `mot:out.txt`: MOTChallenge rows of confirmed tracks;
             - `coco:out.json`: COCO results;
+            - `mqtt://broker/topic`, `webhook+https://host/path`: results as lines, sent; see `yolokkn.runtime.sinks.outbox`;
             - `record:folder`, `record:folder,segment=10m,min-free=500M,keep=20G,format=mkv,drawn=false`: video in segments, for
               streams without an end; see `yolokkn.runtime.sinks.record`.
         frame_rate: Of the source, as `Source.frame_rate`; for videos.
@@ -65,8 +68,10 @@ def open_sink(
     text = str(uri)
     if "\0" in text:
         raise SinkError("open_sink: uri must not hold NUL")
+    if is_outbox(text):
+        return MessageSink(text)
     if (scheme := scheme_of(text)) is not None:
-        later = "; serving results over HTTP comes later" if scheme in ("http", "https") else ""
+        later = f"; to post results there: webhook+{scheme}://..." if scheme in ("http", "https") else ""
         raise SinkError(f"open_sink: uri must be one of {_LEGAL}, got {without_credentials(text)}{later}")
     if text.startswith("mot:"):
         return MotSink(_named(text[4:], text), overwrite=overwrite)

@@ -13,6 +13,8 @@ import numpy as np
 
 from yolokkn.errors import SinkError
 from yolokkn.runtime.sinks.base import Sink, check_new_file
+from yolokkn.runtime.sinks.outbox import open_outbox
+from yolokkn.runtime.uri import without_credentials
 from yolokkn.types import Detections, Frame, Masks, Tracks
 
 
@@ -125,27 +127,46 @@ class JsonlSink(LineSink):
     """
 
     def _lines(self, frame: Frame, result: Detections) -> str:
-        row: dict[str, Any] = {
-            "frame": frame.index,
-            "timestamp_s": finite(frame.timestamp_s, 6),
-            "source": frame.source,
-            "hw": list(frame.hw),
-            "boxes": finite(result.boxes, 2),
-            "scores": finite(result.scores, 4),
-            "class_ids": result.class_ids.tolist(),
-            "class_names": [result.class_name(int(c)) for c in result.class_ids],
-        }
-        if isinstance(result, Tracks):
-            row["track_ids"] = result.track_ids.tolist()
-            if result.carried:
-                row["carried"] = True
-        if result.keypoints is not None:
-            row["keypoints"] = finite(result.keypoints, 2)
-        if result.masks is not None:
-            row["masks"] = masks_as_rle(result.masks)
-        if result.timing_ms:
-            row["timing_ms"] = {name: finite(ms, 3) for name, ms in result.timing_ms.items()}
-        return json.dumps(row, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+        return json_row(frame, result)
+
+
+def json_row(frame: Frame, result: Detections) -> str:
+    """Return a frame's line of `JsonlSink`."""
+    row: dict[str, Any] = {
+        "frame": frame.index,
+        "timestamp_s": finite(frame.timestamp_s, 6),
+        "source": frame.source,
+        "hw": list(frame.hw),
+        "boxes": finite(result.boxes, 2),
+        "scores": finite(result.scores, 4),
+        "class_ids": result.class_ids.tolist(),
+        "class_names": [result.class_name(int(c)) for c in result.class_ids],
+    }
+    if isinstance(result, Tracks):
+        row["track_ids"] = result.track_ids.tolist()
+        if result.carried:
+            row["carried"] = True
+    if result.keypoints is not None:
+        row["keypoints"] = finite(result.keypoints, 2)
+    if result.masks is not None:
+        row["masks"] = masks_as_rle(result.masks)
+    if result.timing_ms:
+        row["timing_ms"] = {name: finite(ms, 3) for name, ms in result.timing_ms.items()}
+    return json.dumps(row, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+class MessageSink(Sink):
+    """The lines of `JsonlSink`, sent to an MQTT broker or a web address; see `open_outbox`."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(Path(without_credentials(uri)))
+        self.outbox = open_outbox(uri)
+
+    def _write(self, frame: Frame, result: Detections) -> None:
+        self.outbox.write(json_row(frame, result))
+
+    def _finish(self, aborted: bool) -> None:
+        self.outbox.close()
 
 
 class MotSink(LineSink):
