@@ -24,10 +24,11 @@ EXAMPLES = """examples:
   yolokkn export model=best.safetensors save=any.onnx batch=free dynamic=true
   yolokkn export --model best.safetensors --format engine --batch 1:4:8
   yolokkn export --model yolox_nano.onnx --format engine --compute-capability SM86,SM89
+  yolokkn export --format triton --model yolox_nano.onnx --save repository/
   yolokkn export best.safetensors --layout end2end --conf 0.25 --save finished.onnx
 
 """
-FORMATS = ("onnx", "engine")
+FORMATS = ("onnx", "engine", "triton")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(
         prog="yolokkn export",
         description="Write a checkpoint as an ONNX file, which is run beside the network and kept only if it gives the same; "
-        "or a checkpoint or ONNX file as a TensorRT engine.",
+        "or a checkpoint or ONNX file as a TensorRT engine; or an ONNX file into a model repository of Triton.",
         epilog=EXAMPLES + EXIT_CODES,
     )
     parser.add_argument("path", nargs="?", metavar="CHECKPOINT", help="the same as --model")
@@ -44,7 +45,8 @@ def main(argv: Sequence[str]) -> int:
         "--save",
         "--out",
         metavar="FILE",
-        help="the .onnx or .engine file to write; by default MODEL.onnx or MODEL.engine in the current folder",
+        help="the .onnx or .engine file to write; by default MODEL.onnx or MODEL.engine in the current folder; of triton: the "
+        "repository's folder",
     )
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="what to write (default onnx)")
     parser.add_argument(
@@ -118,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
     model = args.model or args.path
     if not model:
         raise ValueError("--model FILE must be given")
+    if args.format == "triton":
+        return write_triton(args, model)
     if args.layout not in (None, *EXPORT_LAYOUTS) and (args.format == "onnx" or is_checkpoint(model)):
         raise ValueError(
             f"--layout must be one of {', '.join(EXPORT_LAYOUTS)}, got {args.layout!r}{did_you_mean(args.layout, EXPORT_LAYOUTS)}"
@@ -146,6 +150,27 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     print(report.text())
+    return EXIT_OK
+
+
+def write_triton(args: argparse.Namespace, model: str) -> int:
+    """Write a model repository of Triton."""
+    if not model.lower().endswith(".onnx"):
+        raise ValueError(
+            f"--model must be an .onnx file for --format triton, got {model}; export a checkpoint as one first"
+        )
+    if not args.save:
+        raise ValueError("--save FOLDER must be given: the model repository")
+    export_engine.refuse_engine_options(args)
+    for name in ("imgsz", "dynamic", "layout", "half", "opset", "conf", "iou", "max_det"):
+        if getattr(args, name):
+            raise ValueError(f"--{name.replace('_', '-')} is not for --format triton: the file is taken as it is")
+    if args.batch is not None and not isinstance(args.batch, int):
+        raise ValueError("--batch must be a number for --format triton: the most that the server may join")
+    from yolokkn.deploy.triton import write_repository
+
+    written = write_repository(Path(model), Path(args.save), max_batch=args.batch or 8, overwrite=args.overwrite)
+    print(written.text(Path(args.save)))
     return EXIT_OK
 
 
