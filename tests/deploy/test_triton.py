@@ -39,11 +39,8 @@ def test_the_embedded_model(tmp_path):
 
 def test_a_fixed_batch_is_not_joined(tmp_path):
     path = tmp_path / "my model.onnx"
-    path.write_bytes(
-        recorded_model(
-            {"output0": v8_head(3).T[None].copy()}, metadata={"names": "{0: 'caf\u00e9', 1: '\"b\"', 2: 'c'}"}
-        )
-    )
+    names = str({0: "café", 1: '"b"', 2: "c"})
+    path.write_bytes(recorded_model({"output0": v8_head(3).T[None].copy()}, metadata={"names": names}))
     assert main(["export", "--format", "triton", "--model", str(path), "--save", str(tmp_path / "repo")]) == 0
     config = config_of(tmp_path / "repo" / "my_model")
     assert (
