@@ -1,7 +1,9 @@
 """Many streams at once: results as alone, one that fails or hangs holds up nobody, dropped frames are counted exactly."""
 
+import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import yolokkn
 from tests.runtime.clips import write_clip
 from tests.runtime.test_reconnecting import Server
+from tests.strategies import scaled
 from yolokkn.runtime.lane import PipelineConfig
 from yolokkn.runtime.sources.base import Source
 from yolokkn.runtime.streams import StreamParts, Streams, free_name, streams_config
@@ -113,6 +116,33 @@ def test_live_streams_share_in_turn_and_drops_are_counted_exactly(opened):
     for source, stream in zip(sources, made, strict=True):
         assert stream.ledger.num_frames + sum(stream.ledger.dropped.values()) == source.num_made == 400
         assert stream.ledger.dropped["late"] > 100
+
+
+def test_a_source_at_ten_times_the_rate_is_accounted_for_in_constant_memory(opened):
+    """What came was processed or dropped, to the frame; memory does not follow what came."""
+    count = scaled(20_000)
+    image = np.zeros((480, 640, 3), np.uint8)  # 900 KB: keeping frames would show
+
+    class Fast(Made):
+        def _frames(self):
+            for i in range(count):
+                self.num_made += 1
+                yield Frame(image.copy(), i, i / 25, time.monotonic(), "fast")
+                if i % 50 == 0:
+                    time.sleep(0.001)
+
+    source = Fast(count, is_live=True)
+    with Streams(Seeing(0.0005), on_result=lambda _: None) as streams:
+        stream = streams.add(source)
+        before = resident_mib()
+        assert streams.wait(300)
+        grown = resident_mib() - before
+    assert stream.ledger.num_frames + sum(stream.ledger.dropped.values()) == source.num_made == count
+    assert stream.ledger.dropped["late"] > 0.5 * count and grown < 50, grown
+
+
+def resident_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 def test_budget_drops_what_is_too_old_and_only_that(opened):

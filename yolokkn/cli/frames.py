@@ -52,7 +52,8 @@ def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
     group.add_argument(
         "--save", action="append", nargs="?", const="true", default=[], metavar="URI",
         help="out.mp4 (.mkv .mov .avi .gif), out.jsonl, out.csv, mot:out.txt, coco:out.json, record:folder (video in "
-        "segments: record:clips,segment=10m,keep=20G,min-free=500M,drawn=false), a folder/ or folder/*.png; "
+        "segments: record:clips,segment=10m,keep=20G,min-free=500M,drawn=false), mqtt://broker/topic, "
+        "webhook+https://host/path, a folder/ or folder/*.png; "
         "may be repeated; alone: a video or pictures and JSON lines into PROJECT/NAME; of several sources: {stream}.jsonl ...",
     )  # fmt: skip
     group.add_argument("--project", default=None, metavar="DIR", help="folder for --save without a URI (default runs)")
