@@ -166,11 +166,15 @@ def test_a_frozen_picture_is_given_up_for_a_new_connection_and_less_and_less_oft
 
     parts = [Part(100_000, still=True) for _ in range(4)]
     source = over(parts, clock=tick)
+    assert_opened_again_after_twice_as_long(source, "frozen")
+
+
+def assert_opened_again_after_twice_as_long(source, cause):
     seen = []
     while source.health.num_connections < 4:
         next(source)
         seen.append(source.health.num_connections)
-    assert source.health.causes == {"frozen": 3} and source.health.state == "live"
+    assert source.health.causes == {cause: 3} and source.health.state == "live"
     lengths = [seen.count(n) for n in (1, 2, 3)]
     assert 1.8 < lengths[1] / lengths[0] < 2.2 and 1.8 < lengths[2] / lengths[1] < 2.2
     source.close()
@@ -186,14 +190,7 @@ def test_a_flood_is_opened_again_and_waited_for_longer_each_time():
     """Ten times the frames that 30 a second would be, on a clock of the test's own."""
     parts = [Part(100_000) for _ in range(4)]
     source = over(parts, clock=itertools.count(0, 0.0005).__next__)  # the clock is read several times a frame
-    seen = []
-    while source.health.num_connections < 4:
-        next(source)
-        seen.append(source.health.num_connections)
-    assert source.health.causes == {"flooding": 3} and source.health.state == "live"
-    lengths = [seen.count(n) for n in (1, 2, 3)]
-    assert 1.8 < lengths[1] / lengths[0] < 2.2 and 1.8 < lengths[2] / lengths[1] < 2.2
-    source.close()
+    assert_opened_again_after_twice_as_long(source, "flooding")
 
 
 @pytest.mark.parametrize("new_ids", [False, True])

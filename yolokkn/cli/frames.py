@@ -36,8 +36,7 @@ from yolokkn.runtime.track import configure, open_sinks
 from yolokkn.runtime.uri import without_credentials
 from yolokkn.runtime.zone_watch import ZoneWatch
 from yolokkn.types import Detections, Tracks
-
-DEFAULT_ADDRESS = "127.0.0.1:8080"
+from yolokkn.web.access import DEFAULT_ADDRESS
 
 
 def add_frame_options(parser: argparse.ArgumentParser, *, conf: float) -> None:
@@ -117,11 +116,6 @@ def policy(text: str) -> str:
     return text
 
 
-def are_several(specs: list[str]) -> bool:
-    """Tell whether these words mean more than one source: several, or a `.streams` file of several."""
-    return len(named_sources(specs)) > 1
-
-
 def run_frames(
     args: argparse.Namespace,
     verb: str,
@@ -143,10 +137,11 @@ def run_frames(
         raise ValueError("--save must name each result once")
     if not all(specs):
         raise ValueError("--source must be given: a file, folder, camera or URL")
-    if args.web or are_several(specs):
+    listed = named_sources(specs)
+    if args.web or len(listed) > 1:
         from yolokkn.cli.streams import run_streams
 
-        return run_streams(args, specs, verb, make_tracker, make_camera)
+        return run_streams(args, specs, listed, verb, make_tracker, make_camera)
     if args.batch > 1:
         raise ValueError("--batch takes several sources")
     ledger = LatencyLedger()

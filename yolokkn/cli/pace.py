@@ -83,11 +83,7 @@ def choose_pace(
         open_model: Opens the model that a command line names.
     """
     if not getattr(args, "realtime", False):
-        asked = getattr(args, "detect_every", None) or 1
-        gated = getattr(args, "motion_gate", False)
-        cadence = make_cadence(asked, getattr(args, "budget", None), source.frame_rate, motion_gate=gated)
-        model = open_model(args)
-        return ChosenPace(model, cadence, expected_interval(cadence, model, config, source.hw))
+        return asked_pace(args, source, config, open_model(args))
 
     def opened(is_quickest: bool, is_rect: bool) -> Model:
         changes: dict[str, Any] = {"rect": is_rect or args.rect}
@@ -98,3 +94,10 @@ def choose_pace(
     pace = keep_up(opened, config, frame_rate=source.frame_rate, frame_hw=source.hw, budget_ms=args.budget)
     print(printable(f"realtime: {pace.reason}"), file=sys.stderr)
     return ChosenPace(pace.model, MotionGate(pace.cadence) if args.motion_gate else pace.cadence, pace.detect_every)
+
+
+def asked_pace(args: argparse.Namespace, source: Source, config: PipelineConfig, model: Model) -> ChosenPace:
+    """Return how a source is kept up with as --detect-every, --budget and --motion-gate say."""
+    asked, gated = getattr(args, "detect_every", None) or 1, getattr(args, "motion_gate", False)
+    cadence = make_cadence(asked, getattr(args, "budget", None), source.frame_rate, motion_gate=gated)
+    return ChosenPace(model, cadence, expected_interval(cadence, model, config, source.hw))

@@ -8,6 +8,7 @@ from typing import Any
 
 from yolokkn.runtime.assets import embedded_models
 from yolokkn.runtime.backends import ENGINE_SUFFIXES
+from yolokkn.runtime.uri import PLACE
 
 _MODELS = ("model", "path", "reference", "int8")
 _OTHERS = (
@@ -57,6 +58,14 @@ def default_place(model: str, ending: str) -> Path:
         'best-int8.onnx'
     """
     return Path(Path(model).stem + ending)
+
+
+def require_stream(name: str, value: str) -> None:
+    """Raise ValueError unless a place for results of several sources holds {stream}: they would write one file."""
+    if PLACE not in value:
+        raise ValueError(
+            f"--{name} must hold {PLACE} where there are several sources, as results/{PLACE}.jsonl, got {value}"
+        )
 
 
 def require_suffix(save: Path, suffix: str) -> None:

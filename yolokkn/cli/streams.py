@@ -16,12 +16,12 @@ from typing import Any
 
 from yolokkn.cli.arguments import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
 from yolokkn.cli.frames import Summary, free_folder, open_model, record_path, stop_at_interrupt
-from yolokkn.cli.places import files_read
-from yolokkn.cli.zone_options import check_zone_places, open_zones
+from yolokkn.cli.pace import asked_pace
+from yolokkn.cli.places import files_read, require_stream
+from yolokkn.cli.zone_options import open_zones
 from yolokkn.errors import SourceError, SourceWarning, printable
 from yolokkn.files import refuse_existing, write_atomically
 from yolokkn.runtime.model import Model
-from yolokkn.runtime.realtime import expected_interval
 from yolokkn.runtime.replay import recorder_of
 from yolokkn.runtime.sinks.outbox import is_outbox
 from yolokkn.runtime.sources import Source
@@ -34,8 +34,8 @@ from yolokkn.runtime.streams import (
     StreamStatus,
     streams_config,
 )
-from yolokkn.runtime.track import make_cadence, open_sinks, place_of
-from yolokkn.runtime.track_streams import PLACE
+from yolokkn.runtime.track import open_sinks, place_of
+from yolokkn.runtime.uri import PLACE
 from yolokkn.runtime.zone_watch import ZoneWatch
 from yolokkn.web import Monitor, WebServer, read_address
 
@@ -45,6 +45,7 @@ _WATCHED_S = 1.0  # how often a `.streams` file is looked at
 def run_streams(
     args: argparse.Namespace,
     specs: list[str],
+    listed: list[tuple[str | None, Any]],
     verb: str,
     make_tracker: Any = None,
     make_camera: Callable[[], Any] = lambda: None,
@@ -53,12 +54,12 @@ def run_streams(
 
     Args:
         args: The parsed command line.
-        specs: The sources; of a `.streams` file what it lists, also what is added to it while the others run.
+        specs: The sources as given; a `.streams` file is followed while they run.
+        listed: What they mean now, as `named_sources` gives it.
         verb: "track" or "predict".
         make_tracker: Called with a source's frame rate and how many frames apart detections are; gives its tracker.
         make_camera: Makes what measures a camera's motion for it.
     """
-    listed = named_sources(specs)
     is_one = len(listed) == 1
     _check(args, is_one)
     uris = _uris(args, verb, is_one)
@@ -77,9 +78,7 @@ def run_streams(
 
     def equip(stack: ExitStack, name: str, source: Source) -> StreamParts:
         counts[name] = Summary()
-        asked, gated = getattr(args, "detect_every", None) or 1, getattr(args, "motion_gate", False)
-        cadence = make_cadence(asked, getattr(args, "budget", None), source.frame_rate, motion_gate=gated)
-        interval = expected_interval(cadence, model, streams.config, source.hw)
+        pace = asked_pace(args, source, streams.config, model)
         own = [uri.replace(PLACE, name) for uri in uris]
         for uri in own:
             if not is_outbox(uri):
@@ -87,13 +86,13 @@ def run_streams(
         watch = watches[name] = open_zones(args, stack, model, name)
         overlay = None if watch is None else watch.draw
         sinks = open_sinks(stack, own, source, model, overwrite=args.overwrite, reads=reads, overlay=overlay)
-        tracker = make_tracker(source.frame_rate, interval) if make_tracker else None
+        tracker = make_tracker(source.frame_rate, pace.detect_every) if make_tracker else None
         recorder = None
         if args.record:
             path = record_path(args.record.replace(PLACE, name))
             path.parent.mkdir(parents=True, exist_ok=True)
             recorder = recorder_of(stack, path, model, source, tracker, overwrite=args.overwrite)
-        return StreamParts(tracker, make_camera(), cadence, [*filter(None, [watch]), *sinks], recorder)
+        return StreamParts(tracker, make_camera(), pace.cadence, [*filter(None, [watch]), *sinks], recorder)
 
     def took(one: StreamResult) -> None:
         counts[one.stream].add(one.result)
@@ -182,9 +181,9 @@ def _check(args: argparse.Namespace, is_one: bool) -> None:
             raise ValueError(f"--{name} takes one source" + (", and no --web" if is_one else ""))
     if is_one:
         return
-    if args.record and PLACE not in args.record:
-        raise ValueError(f"--record must hold {PLACE} where there are several sources, got {args.record}")
-    check_zone_places(args)
+    for name in ("record", "events", "heatmap"):
+        if value := getattr(args, name, None):
+            require_stream(name, value)
 
 
 def _uris(args: argparse.Namespace, verb: str, is_one: bool) -> list[str]:
@@ -196,11 +195,9 @@ def _uris(args: argparse.Namespace, verb: str, is_one: bool) -> list[str]:
         if uri.lower() in ("true", "yes", "1"):
             folder = free_folder(Path(args.project or "runs") / (args.name or verb), args.overwrite)
             uris += [f"{folder}/{PLACE}.mp4", f"{folder}/{PLACE}.jsonl"]
-        elif PLACE not in uri and not is_one:
-            raise ValueError(
-                f"--save must hold {PLACE} where there are several sources, as results/{PLACE}.jsonl, got {uri}"
-            )
         else:
+            if not is_one:
+                require_stream("save", uri)
             uris.append(uri)
     return uris
 

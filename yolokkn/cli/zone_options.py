@@ -8,6 +8,7 @@ from pathlib import Path
 
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.sinks.outbox import is_outbox
+from yolokkn.runtime.uri import PLACE
 from yolokkn.runtime.zone_watch import ZoneWatch
 from yolokkn.zones import read_zones
 
@@ -49,20 +50,12 @@ def open_zones(args: argparse.Namespace, stack: ExitStack, model: Model, stream:
     def place(text: str | None) -> Path | None:
         if text is None or stream is None:
             return None if text is None else Path(text)
-        path = Path(text.replace("{stream}", stream))
+        path = Path(text.replace(PLACE, stream))
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    zones = read_zones(given.replace("{stream}", stream) if stream else given)
+    zones = read_zones(given.replace(PLACE, stream) if stream else given)
     sent = args.events is not None and is_outbox(args.events)
-    events = args.events.replace("{stream}", stream or "") if sent else place(args.events)
+    events = args.events.replace(PLACE, stream or "") if sent else place(args.events)
     watch = ZoneWatch(zones, model.class_names, events=events, heatmap=place(args.heatmap), overwrite=args.overwrite)
     return stack.enter_context(watch)
-
-
-def check_zone_places(args: argparse.Namespace) -> None:
-    """Raise ValueError where several streams would write one file."""
-    for name in _RESULTS:
-        value = getattr(args, name, None)
-        if value and "{stream}" not in value:
-            raise ValueError(f"--{name} must hold {{stream}} where there are several sources, got {value}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -49,6 +50,10 @@ class FrameResult:
     agreement: float | None = None
     camera: np.ndarray | None = None
     is_between: bool = False
+
+
+MakeRecorder = Callable[[Mapping[str, bool]], Callable[[FrameResult], None]]
+"""Given how a run's frames are followed (`Follower`'s settings), makes what takes each finished frame."""
 
 
 class Follower:

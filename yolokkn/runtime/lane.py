@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from yolokkn.runtime.backends.base import available_cores
 from yolokkn.runtime.cadence import Cadence
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
-from yolokkn.runtime.following import Follower, FrameResult, FrameTracker
+from yolokkn.runtime.following import Follower, FrameResult, FrameTracker, MakeRecorder
 from yolokkn.runtime.timing import LatencyLedger
 from yolokkn.types import Detections, Frame
 
@@ -148,7 +148,7 @@ class Lane:
         sinks: Sequence[ResultSink] = (),
         ledger: LatencyLedger | None = None,
         new_ids: bool = False,
-        recorder: Callable[[Mapping[str, bool]], Callable[[FrameResult], None]] | None = None,
+        recorder: MakeRecorder | None = None,
         on_sink_error: Callable[[ResultSink, Exception], None] | None = None,
     ) -> None:
         if cadence is not None and tracker is None:

@@ -6,11 +6,11 @@ the consumer's thread tracks and writes, in the source's order. Everything betwe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from yolokkn.runtime.cadence import Cadence
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
-from yolokkn.runtime.following import FrameResult, FrameTracker
+from yolokkn.runtime.following import FrameTracker, MakeRecorder
 from yolokkn.runtime.lane import POLICIES, FrameSource, Lane, PipelineConfig, ResultSink
 from yolokkn.runtime.model import Model
 from yolokkn.runtime.timing import LatencyLedger
@@ -56,7 +56,7 @@ class Pipeline:
         config: PipelineConfig | None = None,
         ledger: LatencyLedger | None = None,
         new_ids: bool = False,
-        recorder: Callable[[Mapping[str, bool]], Callable[[FrameResult], None]] | None = None,
+        recorder: MakeRecorder | None = None,
         on_sink_error: Callable[[ResultSink, Exception], None] | None = None,
     ) -> None:
         self.config = config or PipelineConfig.for_source(source.is_live)
@@ -112,7 +112,7 @@ def run_pipeline(
     config: PipelineConfig | None = None,
     ledger: LatencyLedger | None = None,
     new_ids: bool = False,
-    recorder: Callable[[Mapping[str, bool]], Callable[[FrameResult], None]] | None = None,
+    recorder: MakeRecorder | None = None,
     on_sink_error: Callable[[ResultSink, Exception], None] | None = None,
 ) -> Pipeline:
     """Build the pipeline of a source and a model, with one workspace a worker.

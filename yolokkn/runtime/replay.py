@@ -17,7 +17,7 @@ from yolokkn.errors import LayoutError, SourceError
 from yolokkn.geometry import Letterbox
 from yolokkn.layouts import DecodeOptions, Layout
 from yolokkn.layouts.archive import layout_from_plain, layout_to_plain
-from yolokkn.runtime.following import Follower, FrameResult
+from yolokkn.runtime.following import Follower, FrameResult, MakeRecorder
 from yolokkn.runtime.model import Model, as_float
 from yolokkn.runtime.postprocess import postprocess
 from yolokkn.runtime.run_file import Record, RunWriter, read_records
@@ -245,12 +245,10 @@ class RecordedRun:
             waiting.append((done, record))
             finished = [done] if follower is None else follower.push(done)
             yield from self._finished(finished, waiting)
-        if (
-            follower is not None
-        ):  # a run that was left: what lies on the way to a frame that was not recorded is not known
-            left = [one for one in follower.flush() if not _of(waiting, one).values.get("is_between")]
-            waiting = [(done, record) for done, record in waiting if done in left]
-            yield from self._finished(left, waiting)
+        if follower is not None:
+            follower.flush()  # of a run that was left, what lies on the way to a frame that was not recorded is not known
+            left = [(done, record) for done, record in waiting if not record.values.get("is_between")]
+            yield from self._finished([done for done, _ in left], left)
 
     def _finished(
         self, finished: list[FrameResult], waiting: list[tuple[FrameResult, Record]]
@@ -281,19 +279,14 @@ class RecordedRun:
             box = values["letterbox"]
             pairs = {name: (int(box[name][0]), int(box[name][1])) for name in ("image_hw", "input_hw", "resized_hw")}
             letterbox = Letterbox(**pairs, pad_top=int(box["pad_top"]), pad_left=int(box["pad_left"]))
-            outputs = {
-                name.removeprefix(_OUTPUT): value for name, value in record.arrays.items() if name.startswith(_OUTPUT)
-            }
+            outputs = _named(record, _OUTPUT)
             done.result = postprocess(self.layout, as_float(outputs), 0, letterbox, options, self.class_names)
             return done
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise SourceError(f"replay: {self.path}: a frame's record is not one: {error}") from None
 
     def _recorded(self, record: Record) -> Detections:
-        found: dict[str, Any] = {}
-        for name, value in record.arrays.items():
-            if name.startswith(_RESULT):
-                found[name.removeprefix(_RESULT)] = value
+        found: dict[str, Any] = dict(_named(record, _RESULT))
         try:
             crops, data = found.pop("mask_crops", None), found.pop("mask_data", None)
             h, w = (int(side) for side in record.values["hw"])
@@ -311,7 +304,7 @@ class RecordedRun:
 
 def recorder_of(
     stack: ExitStack, path: Path, model: Model, source: Source, tracker: Any, *, overwrite: bool = False
-) -> Callable[[Mapping[str, bool]], Callable[[FrameResult], None]]:
+) -> MakeRecorder:
     """Return what a pipeline makes its recorder of; the file is completed with the stack.
 
     Args:
@@ -345,8 +338,9 @@ class _RecordedCamera:
         return self.matrix
 
 
-def _of(waiting: list[tuple[FrameResult, Record]], one: FrameResult) -> Record:
-    return next(record for done, record in waiting if done is one)
+def _named(record: Record, prefix: str) -> dict[str, np.ndarray]:
+    """Return a record's arrays of one kind, by their own names."""
+    return {name.removeprefix(prefix): value for name, value in record.arrays.items() if name.startswith(prefix)}
 
 
 def _follows(follows: Mapping[str, bool]) -> dict[str, Any]:

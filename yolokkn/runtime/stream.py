@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from yolokkn.errors import SourceError, YolokknError
 from yolokkn.runtime.cadence import Cadence
 from yolokkn.runtime.camera_motion import CameraMotionEstimator
-from yolokkn.runtime.following import FrameResult, FrameTracker
+from yolokkn.runtime.following import FrameTracker, MakeRecorder
 from yolokkn.runtime.lane import Lane, ResultSink
 from yolokkn.runtime.sources import ReconnectingSource, Source, open_source
 from yolokkn.runtime.sources.backoff import Backoff
@@ -78,7 +78,7 @@ class StreamParts:
     camera: CameraMotionEstimator | None = None
     cadence: Cadence | None = None
     sinks: Sequence[ResultSink] = ()
-    recorder: Callable[[Mapping[str, bool]], Callable[[FrameResult], None]] | None = None
+    recorder: MakeRecorder | None = None
 
 
 Equip = Callable[[ExitStack, str, Source], StreamParts]
@@ -163,7 +163,7 @@ class Stream:
             self._owner.say(f"{self.name}: {self._reason}")
         finally:
             self.is_over = True
-            self._owner.has_ended(self)
+            self._owner.has_ended()
 
     def _serve(self, stack: ExitStack) -> None:
         source = self._open()

@@ -197,7 +197,7 @@ class Streams:
             except queue.Full:
                 continue
 
-    def has_ended(self, stream: Stream) -> None:
+    def has_ended(self) -> None:
         """Take note that a stream's thread is at its end."""
         with self._changed:
             self._changed.notify_all()

@@ -14,8 +14,7 @@ from yolokkn.runtime.sources import Source
 from yolokkn.runtime.sources.spec import named_sources
 from yolokkn.runtime.streams import StreamParts, Streams, streams_config
 from yolokkn.runtime.track import TRACK_SCORE_THRESHOLD, make_cadence, open_sinks, prepare
-
-PLACE = "{stream}"
+from yolokkn.runtime.uri import PLACE
 
 
 def track_streams(

@@ -38,18 +38,17 @@ class StreamsCollector:
             "yolokkn_zone_events", "Events at zones and lines", labels=["stream", "place", "event"]
         )
         inside = GaugeMetricFamily("yolokkn_zone_inside", "Tracks inside now", labels=["stream", "place"])
-        for row in self._monitor.overview()["streams"]:
-            name = row["name"]
+        for name in self._monitor.names():
             detail = self._monitor.detail(name)
-            if detail is None:
+            if detail is None:  # removed meanwhile
                 continue
-            up.add_metric([name], float(row["state"] == "live"))
-            frames.add_metric([name], row["num_frames"])
-            rate.add_metric([name], row["frames_per_second"])
-            objects.add_metric([name], row["num_objects"])
-            for cause, count in row["dropped"].items():
+            up.add_metric([name], float(detail["state"] == "live"))
+            frames.add_metric([name], detail["num_frames"])
+            rate.add_metric([name], detail["frames_per_second"])
+            objects.add_metric([name], detail["num_objects"])
+            for cause, count in detail["dropped"].items():
                 dropped.add_metric([name, cause], count)
-            for cause, count in row["causes"].items():
+            for cause, count in detail["causes"].items():
                 again.add_metric([name, cause], count)
             ledger = detail["ledger"]
             for quantile in ("p50", "p95", "p99"):

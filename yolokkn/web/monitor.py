@@ -102,6 +102,10 @@ class Monitor:
             return {}
         return {place: asdict(counts) for place, counts in watch.counter.counts.items()}
 
+    def names(self) -> list[str]:
+        """Return the streams' names."""
+        return list(self._streams.streams)
+
     def healths(self) -> dict[str, str]:
         """Return each stream's state."""
         return {status.name: status.state for status in self._streams.status()}

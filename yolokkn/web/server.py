@@ -97,7 +97,7 @@ def make_app(monitor: Monitor, access: Access) -> Any:
     @app.get("/api/streams/{name}/frame.jpg")
     async def picture(name: str) -> Any:
         """The newest frame, drawn; 204 before the first."""
-        if name not in monitor.healths():
+        if name not in monitor.names():
             return missing(name)
         made = await asyncio.to_thread(monitor.picture, name, FULL_WIDTH)
         if made is None:
@@ -106,7 +106,7 @@ def make_app(monitor: Monitor, access: Access) -> Any:
 
     @app.get("/api/streams/{name}/live.mjpg", include_in_schema=False)
     async def motion_jpeg(name: str) -> Any:
-        if name not in monitor.healths():
+        if name not in monitor.names():
             return missing(name)
         if not viewers.take():
             return too_many()
