@@ -29,6 +29,7 @@ def watch():
             connection.request("GET", "/api/live?streams=one&width=960")
             answer = connection.getresponse()
             while answer.read1(1 << 16): pass
+            time.sleep(1)  # refused, or broken off: as the page does
         except OSError:
             time.sleep(0.2)
 def ask():
@@ -51,7 +52,6 @@ time.sleep(1e6)
 
 def run(source: str, model: object, viewers: int, slow: int) -> float:
     """Return the frames a second of a run."""
-    ledger = None
     with yolokkn.track_streams({"one": source}, model=model, say=None) as streams:  # type: ignore[arg-type]
         monitor = Monitor(streams)
         with WebServer(monitor, port=0) as server:
